@@ -1,0 +1,41 @@
+# Two commands do everything, set-up included: `make gif` and `make test`.
+SHELL := /bin/bash
+PYTHON ?= python3
+RUN ?= runs/dcgan
+BIN := .venv/bin
+READY := .venv/.installed
+# What tests and chapters print must not depend on the folder they run in.
+ifdef GAN_TF_DATA
+export GAN_TF_DATA := $(abspath $(GAN_TF_DATA))
+endif
+
+.PHONY: gif test notebooks lab lint lock help
+.DELETE_ON_ERROR:
+
+help:            ## show this list
+	@grep -E '^[a-z]+:.*##' Makefile | sed 's/:.*##/\t/'
+
+gif: $(READY)    ## train the DCGAN by its default settings and leave runs/dcgan/progress.gif
+	@$(BIN)/python -m gan_tf train $(RUN)
+
+test: $(READY)   ## run the unit tests, then every chapter through nbval
+	GAN_TF_OFFLINE=1 $(BIN)/python -m pytest
+	GAN_TF_OFFLINE=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=900 notebooks
+
+notebooks: $(READY)  ## execute every chapter and store its outputs
+	@$(BIN)/python notebooks/execute.py
+
+lab: $(READY)    ## open the chapters in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+lint: $(READY)   ## check style and format, chapters included
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+lock:            ## pin what CI installs (needs uv)
+	uv pip compile requirements.txt pyproject.toml --extra test --universal --python-version 3.11 \
+	  --no-emit-index-url --no-annotate --custom-compile-command "make lock" --upgrade --quiet -o constraints.txt
+
+$(READY): requirements.txt constraints.txt pyproject.toml setup.sh
+	@./setup.sh $(PYTHON)
+	@touch $@

@@ -1,0 +1,35 @@
+"""gan_tf: the helper package of a course on generative adversarial networks in Keras and TensorFlow."""
+
+import os
+import sys
+import tempfile
+
+__version__ = "0.1.0"
+
+
+def import_tensorflow_quietly() -> None:
+    """Import TensorFlow without its start-up messages, which no setting of its own keeps off standard error.
+
+    What was held back is shown if the import fails.
+    """
+    if "tensorflow" in sys.modules:
+        return
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    stderr = os.dup(2)
+    with tempfile.TemporaryFile() as held_back:
+        os.dup2(held_back.fileno(), 2)
+        try:
+            import tensorflow  # noqa: F401
+        except BaseException:
+            held_back.seek(0)
+            os.write(stderr, held_back.read())
+            raise
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+
+
+# `python -m gan_tf` checks its arguments before it pays for TensorFlow; Python names the script "-m" until then.
+if sys.argv[:1] != ["-m"]:
+    import_tensorflow_quietly()

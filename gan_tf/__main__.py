@@ -1,0 +1,160 @@
+"""The command line: `python -m gan_tf {train,sample,gif} RUN ...`."""
+
+import argparse
+import os
+import shlex
+import sys
+import time
+from pathlib import Path
+
+from gan_tf import import_tensorflow_quietly
+
+EPILOG = """\
+examples:
+  python -m gan_tf train runs/dcgan                  train by the default recipe; again, to continue a stopped run
+  python -m gan_tf sample runs/dcgan --count 100 --seed 1 --out samples.png
+  python -m gan_tf gif runs/dcgan --out progress.gif
+
+exit codes: 0 done; 1 a failure, told in one line; 2 wrong usage; 130 and 143 stopped by a signal, after saving
+environment: GAN_TF_DATA, a folder to look for datasets in first; GAN_TF_OFFLINE=1, never download
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = parser().parse_args(arguments)
+    import_tensorflow_quietly()
+    from gan_tf import data, runs
+
+    try:
+        options.command(options, runs)
+    except runs.Stopped as stopped:
+        print(f"{stopped}. Continue with: python -m gan_tf {shlex.join(sys.argv[1:])}", file=sys.stderr)
+        return 128 + stopped.signal_number
+    except KeyboardInterrupt:
+        print("gan_tf: stopped before the training began; nothing was lost", file=sys.stderr)
+        return 130
+    except (runs.RunError, data.DataError) as error:
+        print(f"gan_tf: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        print(f"gan_tf: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the parser; values are checked here, before TensorFlow is imported."""
+    top = argparse.ArgumentParser(
+        prog="python -m gan_tf",
+        description="Train a GAN on handwritten digits, draw samples from it, make the GIF of its progress.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = top.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser(
+        "train", help="train into a run folder, or continue there", description=train_run.__doc__
+    )
+    train.add_argument("run", type=Path, help="the run folder, as runs/dcgan; made where there is none")
+    train.add_argument(
+        "--dataset",
+        choices=("auto", "mnist", "digits"),
+        default="auto",
+        help="auto: MNIST where it can be had, else the bundled digits (default)",
+    )
+    train.add_argument(
+        "--epochs",
+        type=at_least(1),
+        help="passes over the training images (default: about 180,000 images in all, 3 of MNIST or 120 of the digits)",
+    )
+    train.add_argument("--batch-size", type=at_least(1), default=64, help="images a step (default: 64)")
+    train.add_argument("--seed", type=at_least(0), default=0, help="of weights, order, noise and pictures (default: 0)")
+    train.add_argument(
+        "--model", choices=("dcgan", "mlp"), default="dcgan", help="convolutional (default) or fully connected"
+    )
+    train.add_argument(
+        "--loss",
+        choices=("non_saturating", "minimax", "least_squares"),
+        default="non_saturating",
+        help="the adversarial loss (default: non_saturating)",
+    )
+    train.add_argument(
+        "--precision",
+        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        default="float32",
+        help="of the arithmetic; weights stay float32 (default: float32)",
+    )
+    train.set_defaults(command=train_run)
+
+    sample = commands.add_parser("sample", help="draw images from a finished run", description=sample_run.__doc__)
+    sample.add_argument("run", type=Path, help="the run folder")
+    sample.add_argument("--count", type=at_least(1), default=100, help="how many images (default: 100)")
+    sample.add_argument("--seed", type=at_least(0), default=0, help="of the noise (default: 0)")
+    sample.add_argument(
+        "--out",
+        type=with_suffix(".png", ".npz"),
+        default="samples.png",
+        help="a .png grid, or .npz with `images` uint8 (n, 28, 28, 1) (default: samples.png)",
+    )
+    sample.set_defaults(command=sample_run)
+
+    gif = commands.add_parser("gif", help="make the progress GIF from a run's frames", description=gif_run.__doc__)
+    gif.add_argument("run", type=Path, help="the run folder")
+    gif.add_argument("--out", type=with_suffix(".gif"), default="progress.gif", help="where (default: progress.gif)")
+    gif.set_defaults(command=gif_run)
+    return top
+
+
+def train_run(options, runs) -> None:
+    """Train into a run folder. A stopped run of the same settings is continued, a finished one is left as it is."""
+    names = ("dataset", "epochs", "batch_size", "seed", "model", "loss", "precision")
+    settings = runs.Settings(**{name: getattr(options, name) for name in names})
+    started = time.perf_counter()
+    gif = runs.train(options.run, settings)
+    print(f"After {time.perf_counter() - started:.0f} s the progress GIF is at {gif}")
+
+
+def sample_run(options, runs) -> None:
+    """Draw images from a finished run's generator, always the same ones for the same seed."""
+    images = runs.sample_images(runs.load_generator(options.run), options.count, options.seed)
+    with runs.errors_named(options.out):
+        runs.write_images(options.out, images)
+    print(f"{options.count} images are at {options.out}")
+
+
+def gif_run(options, runs) -> None:
+    """Make the progress GIF from the frames of a run, finished or not."""
+    with runs.errors_named(options.out):
+        runs.write_gif(options.run, options.out)
+    print(f"The progress GIF is at {options.out}")
+
+
+def at_least(lowest: int):
+    """Return a parser of whole numbers from `lowest` to 2^31 - 1."""
+
+    def whole_number(text: str) -> int:
+        number = int(text)
+        if not lowest <= number < 2**31:
+            raise argparse.ArgumentTypeError(f"must be a whole number from {lowest} to 2147483647, got {text}")
+        return number
+
+    return whole_number
+
+
+def with_suffix(*suffixes: str):
+    """Return a parser of paths that end in one of `suffixes` and whose folder can be written."""
+
+    def path(text: str) -> Path:
+        if Path(text).suffix not in suffixes:
+            raise argparse.ArgumentTypeError(f"must end in {' or '.join(suffixes)}, got {text}")
+        folder = Path(text).parent
+        if not folder.is_dir() or not os.access(folder, os.W_OK):
+            raise argparse.ArgumentTypeError(f"{folder} is not a folder that can be written")
+        return Path(text)
+
+    return path
+
+
+if __name__ == "__main__":
+    sys.exit(main())

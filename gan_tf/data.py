@@ -1,0 +1,299 @@
+"""Files on disk -> verified uint8 arrays -> `tf.data` batches; and the two conversions between uint8 and [-1, 1]."""
+
+import contextlib
+import gzip
+import hashlib
+import io
+import os
+import socket
+import tempfile
+import threading
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+SHAPES = {
+    "mnist": ((60000, 28, 28), (60000,), (10000, 28, 28), (10000,)),
+    "digits": ((1500, 28, 28), (1500,), (297, 28, 28), (297,)),
+}
+# SHA-256 of each array's raw bytes, whatever file they came in.
+DIGESTS = {
+    "mnist": (
+        "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
+        "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
+        "6d87418db22cc8025d05968bec9bd5c3932904b23485740db143a061a2c9d161",
+        "ddeff807876a9661a1110d45c266c86239a3a1b7d37da0c3716a7a683c852ff5",
+    ),
+    "digits": (
+        "ee433e366311ca368b5c3f70163976469cb2696a64dac3ec4701d02b6661d7fb",
+        "e2fd6b6f26a4b1209a81b338ea6e2e743f689f6e990db31cfd6d59849794c750",
+        "3a5a3dce13a446b6157824ac996a59bde0a0f2b0524aa582a8d2ade6d6ac478a",
+        "e7e87e0ab1d1814c4420ecd904dea92bf6a05de1b7d724842fa0ccce6c7b11f3",
+    ),
+}
+TITLES = {"mnist": "MNIST", "digits": "bundled digits"}
+IDX_FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+MNIST_URL = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz"
+STALL_SECONDS = 15  # a download gives up after so long without a byte
+DOWNLOAD_SECONDS = 120  # and after so long in all
+CHECKOUT = Path(__file__).resolve().parent.parent
+DATA_DIR = (CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / "data"
+
+
+class DataError(Exception):
+    """A dataset that cannot be used; the message names the file and says what to do."""
+
+
+class Dataset(NamedTuple):
+    """A verified dataset: images uint8 (n, 28, 28, 1) in [0, 255], labels uint8 (n,) in [0, 9]."""
+
+    name: str
+    x_train: np.ndarray
+    y_train: np.ndarray
+    x_test: np.ndarray
+    y_test: np.ndarray
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the digests of the four arrays: what a run keeps, to know its data again."""
+        return hashlib.sha256("".join(DIGESTS[self.name]).encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        title, train, test = TITLES[self.name], len(self.x_train), len(self.x_test)
+        return f"{title}: {train:,} training and {test:,} test images, uint8 (28, 28, 1), 10 classes"
+
+
+def load(name: str = "auto") -> Dataset:
+    """Load a dataset from disk, or download it, and verify its content by SHA-256.
+
+    Args:
+        name: "mnist", the 70,000 handwritten digits of LeCun, Cortes and Burges: looked for as `mnist.npz` or as the
+            four IDX files (plain or `.gz`) in the folder that the environment variable GAN_TF_DATA names, in `data/`
+            and in Keras's cache, else downloaded into `data/`, unless GAN_TF_OFFLINE is set; a download gives up
+            after 15 s without a byte and after 120 s in all. "digits", the 1,797 digits of the UCI set, bundled.
+            "auto", MNIST where it can be had, else the digits, with a printed line that says so and why.
+
+    Returns:
+        A `Dataset` of uint8 arrays.
+
+    Raises:
+        DataError: the file is missing, unreadable or not the dataset that it should be.
+        ValueError: `name` is none of the three.
+    """
+    if name == "mnist":
+        return _load_mnist()
+    if name == "digits":
+        installed = Path(__file__).with_name("digits.npz")
+        return _read_npz(installed if installed.exists() else CHECKOUT / "data" / "digits.npz", "digits")
+    if name != "auto":
+        raise ValueError(f'name must be "auto", "mnist" or "digits", got {name!r}')
+    try:
+        return load("mnist")
+    except DataError as error:
+        print(f"Using the bundled digits, because MNIST cannot be had: {error}")
+        return load("digits")
+
+
+def to_float(images) -> tf.Tensor:
+    """Convert uint8 images in [0, 255] to float32 in [-1, 1], the range of the generator's tanh.
+
+    Args:
+        images: uint8 (...), an array or a tensor.
+
+    Returns:
+        float32, the same shape; 0 becomes -1 and 255 becomes 1.
+
+    Raises:
+        TypeError: `images` is not uint8, so that nothing is scaled twice.
+    """
+    images = tf.convert_to_tensor(images)
+    if images.dtype != tf.uint8:
+        raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype.name}: were they converted already?")
+    return tf.cast(images, tf.float32) / 127.5 - 1.0
+
+
+def to_uint8(images) -> np.ndarray:
+    """Convert float images in [-1, 1] to uint8 in [0, 255]; values outside are clipped.
+
+    Args:
+        images: float (...), an array or a tensor.
+
+    Returns:
+        uint8, the same shape.
+
+    Raises:
+        TypeError: `images` is not floating point.
+        ValueError: `images` holds NaN.
+    """
+    images = np.asarray(images)
+    if not tf.as_dtype(images.dtype).is_floating:
+        raise TypeError(f"images must be floating point in [-1, 1], got {images.dtype}")
+    if np.isnan(images).any():
+        raise ValueError("images hold NaN: the model that made them has diverged")
+    return np.clip(np.round((images.astype(np.float32) + 1.0) * 127.5), 0, 255).astype(np.uint8)
+
+
+def batches(
+    images: np.ndarray, batch_size: int, *, seed: int, drop_remainder: bool = True, endless: bool = False, skip: int = 0
+) -> tf.data.Dataset:
+    """Serve shuffled training batches: each pass over the result is one epoch, in another order each time.
+
+    Only indices are shuffled and the images stay uint8 in memory: a quarter of what float32 would take.
+
+    Args:
+        images: uint8 (n, 28, 28, 1).
+        batch_size: from 1 to n.
+        seed: of the order. With the same seed, here and in `keras.utils.set_random_seed`, any process sees the same
+            sequence of epochs.
+        drop_remainder: leave out the last n % batch_size images of each epoch (others each time), so that all batches
+            weigh the same and the step is compiled for one shape; False serves them as a shorter batch.
+        endless: go from epoch to epoch without an end, for `fit(steps_per_epoch=...)`.
+        skip: batches to leave out at the start, to continue where an earlier process stopped.
+
+    Returns:
+        A `tf.data.Dataset` of float32 (batch_size, 28, 28, 1) in [-1, 1].
+
+    Raises:
+        TypeError: `images` is not uint8.
+        ValueError: `batch_size` is not in 1 to n, or `skip` is negative.
+    """
+    if images.dtype != np.uint8:
+        raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype}")
+    if batch_size not in range(1, len(images) + 1):
+        raise ValueError(f"batch_size must be from 1 to the {len(images)} images there are, got {batch_size!r}")
+    if skip < 0:
+        raise ValueError(f"skip must be at least 0, got {skip}")
+    images = tf.constant(images)
+    order = tf.data.Dataset.range(len(images)).shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
+    order = order.batch(batch_size, drop_remainder=drop_remainder).repeat(None if endless else 1).skip(skip)
+    return order.map(lambda indices: to_float(tf.gather(images, indices)), num_parallel_calls=2).prefetch(2)
+
+
+def _load_mnist() -> Dataset:
+    for folder in _folders():
+        if os.path.lexists(folder / "mnist.npz"):
+            return _read_npz(folder / "mnist.npz", "mnist")
+        if any(_idx_path(folder, stem) for stem in IDX_FILES):
+            return _read_idx(folder)
+    if os.environ.get("GAN_TF_OFFLINE"):
+        raise DataError("no mnist.npz found and GAN_TF_OFFLINE forbids a download; unset it or set GAN_TF_DATA")
+    return _download()
+
+
+def _folders() -> list[Path]:
+    """Return where to look, in order; a folder that the user named must exist."""
+    named = os.environ.get("GAN_TF_DATA")
+    if named and not (os.path.isdir(named) and os.access(named, os.R_OK | os.X_OK)):
+        raise DataError(f"GAN_TF_DATA names {named!r}, which is not a folder that can be read; correct it or unset it")
+    keras_home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
+    return [*([Path(named)] if named else []), DATA_DIR, keras_home / "datasets"]
+
+
+@contextlib.contextmanager
+def _failures_named(path: Path):
+    """Turn whatever a bad file raises in the libraries below into one line that names the file."""
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise DataError(f"{path} is a folder or a device, not a file; move it away")
+    try:
+        yield
+    except DataError:
+        raise
+    except Exception as error:  # zipfile, zlib, gzip and NumPy raise many kinds, not all of them documented
+        if isinstance(error, OSError) and error.errno:
+            raise DataError(f"{path} cannot be read: {error.strerror}; check the file and its permissions") from error
+        raise DataError(f"{path} is damaged or not a dataset ({_line(error)}); delete it and load again") from error
+
+
+def _line(error: object) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def _read_npz(path: Path, name: str) -> Dataset:
+    arrays = {}
+    with _failures_named(path), zipfile.ZipFile(path) as archive:
+        for array, shape in zip(ARRAYS, SHAPES[name], strict=True):
+            member = archive.getinfo(f"{array}.npy")
+            most = 8 * int(np.prod(shape)) + 1024  # bytes, those of float64; a bomb is refused before it is unpacked
+            if member.file_size > most or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise DataError(f"{path}: {array} is too large ({member.file_size:,} bytes) or not packed by NumPy; delete it")
+            with archive.open(member) as file:
+                content = file.read(most)  # archive.read(member) would unpack all, whatever size the archive states
+            arrays[array] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    return _verified(name, arrays, path)
+
+
+def _idx_path(folder: Path, stem: str) -> Path | None:
+    names = [stem, f"{stem}.gz", stem.replace("-idx", ".idx"), f"{stem.replace('-idx', '.idx')}.gz"]
+    return next((folder / name for name in names if os.path.lexists(folder / name)), None)
+
+
+def _read_idx(folder: Path) -> Dataset:
+    arrays = {}
+    for array, stem, shape in zip(ARRAYS, IDX_FILES, SHAPES["mnist"], strict=True):
+        path = _idx_path(folder, stem)
+        if path is None:
+            raise DataError(f"{folder} holds only part of MNIST: add {stem}, or {stem}.gz")
+        header = b"".join(number.to_bytes(4, "big") for number in (2048 + len(shape), *shape))
+        size = len(header) + int(np.prod(shape))
+        with _failures_named(path), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
+            content = file.read(size + 1)
+        if content[: len(header)] != header or len(content) != size:
+            raise DataError(f"{path} is not an IDX file of shape {shape} and {size:,} bytes; replace it")
+        arrays[array] = np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape).copy()
+    return _verified("mnist", arrays, folder)
+
+
+def _verified(name: str, arrays: dict[str, np.ndarray], path: Path) -> Dataset:
+    for array, shape, digest in zip(ARRAYS, SHAPES[name], DIGESTS[name], strict=True):
+        found = arrays[array]
+        if found.dtype != np.uint8 or found.shape != shape:
+            raise DataError(f"{path}: {array} is {found.dtype} {found.shape}, should be uint8 {shape}; replace it")
+        if hashlib.sha256(found.tobytes()).hexdigest() != digest:
+            raise DataError(f"{path}: {array} is not that of {TITLES[name]} (its SHA-256 differs); replace it")
+    x_train, y_train, x_test, y_test = arrays.values()
+    return Dataset(name, x_train[..., np.newaxis], y_train, x_test[..., np.newaxis], y_test)
+
+
+def _download() -> Dataset:
+    """Download mnist.npz into a folder of its own inside `data/`, verify it, and only then give it its name."""
+    try:
+        DATA_DIR.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=DATA_DIR, prefix=".download-", ignore_cleanup_errors=True) as folder:
+            path = _fetch(Path(folder))
+            try:
+                dataset = _read_npz(path, "mnist")
+            except DataError as error:
+                raise DataError(f"what came from {MNIST_URL} is not MNIST; put mnist.npz into {DATA_DIR}") from error
+            os.replace(path, DATA_DIR / "mnist.npz")
+            return dataset
+    except OSError as error:
+        raise DataError(f"{DATA_DIR} cannot take MNIST ({_line(error)}); repair it or set GAN_TF_DATA") from error
+
+
+def _fetch(folder: Path) -> Path:
+    """Run Keras's downloader in a thread that may be left behind if it hangs."""
+    outcome = {}
+
+    def fetch():
+        try:
+            outcome["path"] = keras.utils.get_file("mnist.npz", MNIST_URL, cache_dir=folder, cache_subdir="")
+        except Exception as error:  # get_file raises a bare Exception
+            outcome["error"] = error
+
+    thread = threading.Thread(target=fetch, daemon=True)
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL_SECONDS)  # get_file has no such argument
+    try:
+        thread.start()
+        thread.join(DOWNLOAD_SECONDS)
+    finally:
+        socket.setdefaulttimeout(before)
+    if "path" in outcome:
+        return Path(outcome["path"])
+    reason = outcome.get("error") or f"nothing after {DOWNLOAD_SECONDS} s"
+    raise DataError(f"the download failed ({_line(reason)}); put mnist.npz into {DATA_DIR} or set GAN_TF_DATA")

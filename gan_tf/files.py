@@ -1,0 +1,48 @@
+"""Files that appear whole or not at all."""
+
+import csv
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image
+
+
+def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file under another name, bring it to the disk, and only then give it its own.
+
+    Args:
+        path: where; what stood there before is replaced, or left alone if `write` fails.
+        write: is called with the open binary file.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        with open(partial, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[Iterable]) -> None:
+    """Write a table with a header, whole or not at all."""
+    lines = [",".join(str(value) for value in row) + "\n" for row in (columns, *rows)]
+    write_whole(path, lambda file: file.writelines(line.encode() for line in lines))
+
+
+def read_csv(path: str | Path) -> dict[str, list[float]]:
+    """Read a table of numbers as one list a column."""
+    with open(path, newline="") as file:
+        columns, *rows = csv.reader(file)
+    return {name: [float(row[i]) for row in rows] for i, name in enumerate(columns)}
+
+
+def write_png(path: str | Path, image: np.ndarray) -> None:
+    """Write a uint8 image (height, width), whole or not at all."""
+    write_whole(path, lambda file: Image.fromarray(image).save(file, format="png"))

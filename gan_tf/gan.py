@@ -1,0 +1,145 @@
+"""`GAN(keras.Model)`: the adversarial train step on `tf.GradientTape`, the only place where weights change."""
+
+import warnings
+
+import keras
+import tensorflow as tf
+
+from gan_tf import losses
+
+# Keras says so at every `fit` on a `tf.data.Dataset`, which is the only kind that this package makes.
+warnings.filterwarnings("ignore", message="`shuffle=True` was passed, but will be ignored")
+
+
+def latent(count: int, latent_dim: int, seed) -> tf.Tensor:
+    """Draw z from a standard normal, as a pure function of the seed.
+
+    Args:
+        count: how many, an int or an int32 scalar tensor.
+        latent_dim: the length of each z.
+        seed: two integers, as a list, tuple or int tensor (2,).
+
+    Returns:
+        float32 (count, latent_dim); the same seed gives the same z, whatever was drawn before.
+    """
+    return tf.random.stateless_normal((count, latent_dim), seed)
+
+
+class GAN(keras.Model):
+    """A generator and a discriminator, trained against each other by `fit`.
+
+    Beside the two networks it keeps `averaged_generator`, an exponential moving average of the generator's weights
+    (batch normalisation's statistics included). That one is for pictures and for saving; training never reads it.
+
+    Args:
+        generator: z, float32 (batch, latent_dim), to images, float32 (batch, ...) in [-1, 1].
+        discriminator: images to logits, float32 (batch, 1).
+        average_decay: decay of the moving average per step, in [0, 1); 0 makes it a copy of the generator.
+        seed: the noise of step t is drawn from the pair (seed, t), so that it needs no state of its own.
+
+    Raises:
+        ValueError: `average_decay` is outside [0, 1), or the networks do not fit together.
+
+    Source: Goodfellow et al. 2014, algorithm 1. Differs: both players step on the same fakes, at the same time (one
+    forward pass instead of two); Adam; the average is that of Yazıcı et al. 2019, section 3.1, with the decay
+    ramped up over the first steps so that the first pictures are not of the initial weights.
+    """
+
+    def __init__(
+        self, generator: keras.Model, discriminator: keras.Model, *, average_decay: float = 0.998, seed: int = 0
+    ):
+        super().__init__(name="gan")
+        if not 0.0 <= average_decay < 1.0:
+            raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
+        if generator.output_shape[1:] != discriminator.input_shape[1:]:
+            raise ValueError(
+                f"the generator makes {generator.output_shape[1:]}, the discriminator reads "
+                f"{discriminator.input_shape[1:]}: the two shapes must be equal"
+            )
+        self.generator = generator
+        self.discriminator = discriminator
+        self.averaged_generator = keras.models.clone_model(generator)
+        self.averaged_generator.set_weights(generator.get_weights())
+        self.averaged_generator.trainable = False
+        self.average_decay = average_decay
+        self.seed = seed
+        self.latent_dim = generator.input_shape[-1]
+        self.trackers = {
+            name: keras.metrics.Mean(name=name) for name in ("loss", "generator_loss", "discriminator_loss")
+        }
+
+    def compile(
+        self,
+        generator_optimizer: keras.optimizers.Optimizer,
+        discriminator_optimizer: keras.optimizers.Optimizer,
+        *,
+        loss: losses.Loss = losses.non_saturating,
+        steps_per_execution: int = 1,
+    ) -> None:
+        """Set what `fit` needs.
+
+        Args:
+            generator_optimizer: an optimizer of its own for the generator.
+            discriminator_optimizer: another for the discriminator; one object cannot serve both.
+            loss: a pair from `gan_tf.losses`, or your own.
+            steps_per_execution: train steps per call from Python; callbacks run once for each call.
+
+        Raises:
+            ValueError: both players were given the same optimizer object.
+        """
+        if generator_optimizer is discriminator_optimizer:
+            raise ValueError("each player needs an optimizer of its own: two objects, not one given twice")
+        # XLA made this step slower on a CPU, so that Keras's "auto" is not used.
+        super().compile(optimizer=generator_optimizer, steps_per_execution=steps_per_execution, jit_compile=False)
+        self.generator_optimizer = self.optimizer
+        self.discriminator_optimizer = discriminator_optimizer
+        self.generator_optimizer.build(self.generator.trainable_variables)
+        self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+        self.adversarial_loss = loss
+
+    def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Return the averaged generator's images for z, float32 (batch, 28, 28, 1) in [-1, 1]."""
+        return self.averaged_generator(z, training=training)
+
+    def train_step(self, real: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Take one step for each player on one batch.
+
+        Args:
+            real: float32 (batch, 28, 28, 1) in [-1, 1].
+
+        Returns:
+            This batch's losses, for the callbacks; Keras puts the epoch's means in their place at its end. `loss` is
+            their sum, which says nothing of quality: it is there because Keras's `TerminateOnNaN` watches that name.
+        """
+        step = self.generator_optimizer.iterations
+        z = latent(tf.shape(real)[0], self.latent_dim, [self.seed, tf.cast(step, tf.int32)])
+        with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
+            fake = self.generator(z, training=True)
+            real_logits = self.discriminator(real, training=True)
+            fake_logits = self.discriminator(fake, training=True)
+            generator_loss = self.adversarial_loss.generator(fake_logits)
+            discriminator_loss = self.adversarial_loss.discriminator(real_logits, fake_logits)
+            # The identity, except in mixed_float16, where small gradients would be rounded to zero.
+            scaled_generator_loss = self.generator_optimizer.scale_loss(generator_loss)
+            scaled_discriminator_loss = self.discriminator_optimizer.scale_loss(discriminator_loss)
+        generator_gradients = generator_tape.gradient(scaled_generator_loss, self.generator.trainable_variables)
+        discriminator_gradients = discriminator_tape.gradient(
+            scaled_discriminator_loss, self.discriminator.trainable_variables
+        )
+        self.generator_optimizer.apply(generator_gradients, self.generator.trainable_variables)
+        self.discriminator_optimizer.apply(discriminator_gradients, self.discriminator.trainable_variables)
+        self._update_average()
+        step_losses = {
+            "loss": generator_loss + discriminator_loss,
+            "generator_loss": generator_loss,
+            "discriminator_loss": discriminator_loss,
+        }
+        for name, value in step_losses.items():
+            self.trackers[name].update_state(value)
+        return step_losses
+
+    def _update_average(self) -> None:
+        step = tf.cast(self.generator_optimizer.iterations, tf.float32)
+        decay = tf.minimum(self.average_decay, step / (step + 10.0))
+        for average, weight in zip(self.averaged_generator.weights, self.generator.weights, strict=True):
+            average.assign(decay * average + (1.0 - decay) * weight)

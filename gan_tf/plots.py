@@ -1,0 +1,218 @@
+"""Arrays -> figures, grids and GIFs. Nothing here trains; images are uint8 in [0, 255]."""
+
+import math
+from pathlib import Path
+
+import imageio.v3 as iio
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import LinearSegmentedColormap
+from PIL import Image, ImageDraw, ImageFont
+
+from gan_tf.files import write_whole
+
+REAL_COLOUR = "#1f77b4"
+FAKE_COLOUR = "#ff7f0e"
+CAPTION_HEIGHT = 20
+
+
+def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
+    """Lay images out in rows.
+
+    Args:
+        images: uint8 (n, height, width, 1) or (n, height, width).
+        columns: images in a row; by default the square root of n, rounded up.
+
+    Returns:
+        uint8 (rows * height, columns * width); cells without an image are black.
+
+    Raises:
+        TypeError: `images` is not uint8.
+        ValueError: there is no image, they have another shape, or `columns` is less than 1.
+    """
+    images = np.asarray(images)
+    if images.dtype != np.uint8:
+        raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype}; data.to_uint8 converts")
+    if images.ndim == 4 and images.shape[-1] == 1:
+        images = images[..., 0]
+    if images.ndim != 3 or len(images) == 0:
+        raise ValueError(f"images must be (n, height, width, 1) with n of at least 1, got {images.shape}")
+    count, height, width = images.shape
+    columns = math.ceil(math.sqrt(count)) if columns is None else columns
+    if columns < 1:
+        raise ValueError(f"columns must be at least 1, got {columns}")
+    rows = math.ceil(count / columns)
+    cells = np.zeros((rows * columns, height, width), np.uint8)
+    cells[:count] = images
+    return cells.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
+
+
+def plot_images(images: np.ndarray, title: str = "", columns: int | None = None) -> plt.Figure:
+    """Draw a grid of uint8 images (n, 28, 28, 1) at about three screen pixels a pixel."""
+    grid = image_grid(images, columns)
+    figure, axes = plt.subplots(figsize=(grid.shape[1] / 50, grid.shape[0] / 50 + 0.4 * bool(title)))
+    axes.imshow(grid, cmap="gray", vmin=0, vmax=255)
+    axes.set_title(title)
+    axes.axis("off")
+    figure.tight_layout()
+    return figure
+
+
+def plot_losses(history: dict[str, list[float]], x: str = "images") -> plt.Figure:
+    """Draw both players' losses over a run, with the values at which neither knows better than a coin.
+
+    Args:
+        history: columns `generator_loss`, `discriminator_loss` and `x`, one entry an epoch.
+        x: the column for the horizontal axis.
+    """
+    figure, axes = plt.subplots(figsize=(7, 3.5))
+    axes.plot(history[x], history["discriminator_loss"], color=REAL_COLOUR, label="discriminator")
+    axes.plot(history[x], history["generator_loss"], color=FAKE_COLOUR, label="generator")
+    axes.axhline(2 * math.log(2), color=REAL_COLOUR, linestyle=":", label="2 log 2: D says 1/2 everywhere")
+    axes.axhline(math.log(2), color=FAKE_COLOUR, linestyle=":", label="log 2: D says 1/2 of every fake")
+    axes.set_xlabel(f"{x} seen")
+    axes.set_ylabel("loss (nats)")
+    axes.legend()
+    figure.tight_layout()
+    return figure
+
+
+def plot_curves(x, curves: dict, xlabel: str = "", ylabel: str = "", title: str = "") -> plt.Figure:
+    """Draw named curves over one axis.
+
+    Args:
+        x: (n,) numbers.
+        curves: from a label to (n,) numbers.
+    """
+    figure, axes = plt.subplots(figsize=(6, 3.5))
+    for label, y in curves.items():
+        axes.plot(x, y, label=label)
+    axes.set(xlabel=xlabel, ylabel=ylabel, title=title)
+    axes.legend()
+    figure.tight_layout()
+    return figure
+
+
+def plot_players(real, fake, probabilities, *, half_width, centre=(0, 0), title: str = "", axes=None) -> plt.Figure:
+    """Draw a square of the plane: what the discriminator believes, with real and generated points on it.
+
+    Args:
+        real: (n, 2) points, may be empty.
+        fake: (m, 2) points.
+        probabilities: (rows, columns), D on a regular grid over the square, rows from the bottom up.
+        half_width: half the side of the square around `centre`.
+        axes: where to draw; by default a new figure.
+    """
+    axes = plt.subplots(figsize=(4, 4), layout="tight")[1] if axes is None else axes
+    belief = LinearSegmentedColormap.from_list("belief", [FAKE_COLOUR, "white", REAL_COLOUR])
+    x, y = (np.linspace(c - half_width, c + half_width, n) for c, n in zip(centre, probabilities.T.shape, strict=True))
+    axes.contourf(x, y, probabilities, np.linspace(0, 1, 11), cmap=belief, alpha=0.6)
+    axes.plot(*np.transpose(real), ".", color="#0b3c6b", markersize=2, label="real")
+    axes.plot(*np.transpose(fake), ".", color="#b03000", markersize=2, label="fake")
+    axes.set(xlim=x[[0, -1]], ylim=y[[0, -1]], xticks=[], yticks=[], title=title, aspect="equal")
+    return axes.figure
+
+
+def figure_frame(figure: plt.Figure) -> np.ndarray:
+    """Return a figure's pixels as a frame for `write_gif`, uint8 (height, width, 3), and close it."""
+    figure.canvas.draw()
+    pixels = np.array(figure.canvas.buffer_rgba())[..., :3]
+    plt.close(figure)
+    return pixels
+
+
+def plot_discriminators(x, real_density, fake_density, probabilities: dict, title: str = "") -> plt.Figure:
+    """Draw two densities on the line as areas, and over them what discriminators say.
+
+    Args:
+        x: (n,) points.
+        real_density: (n,) the density of real samples at x.
+        fake_density: (n,) that of generated ones.
+        probabilities: from a label to D(x), (n,) in [0, 1].
+    """
+    figure, axes = plt.subplots(figsize=(7, 3.5))
+    axes.fill_between(x, real_density, color=REAL_COLOUR, alpha=0.25, label="density of real")
+    axes.fill_between(x, fake_density, color=FAKE_COLOUR, alpha=0.25, label="density of fake")
+    for (label, y), style in zip(probabilities.items(), ("-", "--", ":", "-."), strict=False):
+        axes.plot(x, y, "k" + style, label=f"D(x): {label}")
+    axes.set(xlabel="x", ylabel="density, and D(x)", title=title)
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    figure.tight_layout()
+    return figure
+
+
+def plot_train_step() -> plt.Figure:
+    """Draw one train step: forward in black, the way back of each tape's gradients in its player's colour."""
+    figure, axes = plt.subplots(figsize=(11, 5.4))
+    axes.set(xlim=(-0.1, 12.1), ylim=(-0.1, 5.5))
+    axes.axis("off")
+    axes.add_patch(plt.Rectangle((0, 0.95), 12, 3.6, facecolor="#f2f2f2"))
+    for x, y, text, width, height, player in (
+        (4.9, 3.6, "real\n(batch, 28, 28, 1)", 1.7, 0.9, "black"),
+        (0.9, 1.8, "z\n(batch, 100)", 1.5, 0.9, "black"),
+        (2.9, 1.8, "generator", 1.5, 0.9, FAKE_COLOUR),
+        (4.9, 1.8, "fake\n(batch, 28, 28, 1)", 1.7, 0.9, "black"),
+        (6.9, 2.7, "discriminator\n\none network,\none set of\nweights", 1.5, 2.7, REAL_COLOUR),
+        (8.8, 3.6, "real_logits\n(batch, 1)", 1.4, 0.9, "black"),
+        (8.8, 1.8, "fake_logits\n(batch, 1)", 1.4, 0.9, "black"),
+        (10.95, 3.6, "discriminator_loss\na scalar", 1.9, 0.9, REAL_COLOUR),
+        (10.95, 1.8, "generator_loss\na scalar", 1.9, 0.9, FAKE_COLOUR),
+    ):
+        face = {REAL_COLOUR: "#d3e5f3", FAKE_COLOUR: "#ffe3c8"}.get(player, "white")
+        corner = (x - width / 2, y - height / 2)
+        axes.add_patch(plt.Rectangle(corner, width, height, edgecolor=player, facecolor=face, linewidth=1.8))
+        axes.text(x, y, text, ha="center", va="center")
+    both = (3.6, 1.8)
+    forward = ((1.65, 2.15, (1.8,)), (3.65, 4.05, (1.8,)), (5.75, 6.15, both), (7.65, 8.1, both), (9.5, 10.0, both))
+    arrows = [((start, y), (end, y), "black", "-") for start, end, rows in forward for y in rows]
+    arrows += [((9.5, 2.1), (10.0, 3.3), "black", "-")]
+    arrows += [((6.9, 4.9), (6.9, 4.05), REAL_COLOUR, "--"), ((2.9, 0.5), (2.9, 1.35), FAKE_COLOUR, "--")]
+    for start, end, colour, line in arrows:
+        head = {"arrowstyle": "-|>", "mutation_scale": 16, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
+        axes.annotate("", end, start, arrowprops=head | {"color": colour, "linestyle": line})
+    axes.plot((10.95, 10.95, 6.9), (4.05, 4.9, 4.9), color=REAL_COLOUR, linestyle="--", linewidth=2)
+    axes.plot((10.95, 10.95, 2.9), (1.35, 0.5, 0.5), color=FAKE_COLOUR, linestyle="--", linewidth=2)
+    for x, y, text, colour, side in (
+        (0.1, 4.3, "forward, recorded by both tapes", "black", "left"),
+        (2.9, 2.55, "1: make fakes", "black", "center"),
+        (8.6, 2.7, "2: judge both", "black", "center"),
+        (11.1, 2.7, "3: one loss each", "black", "center"),
+        (10.95, 5.2, "4: discriminator_tape, back through both logits", REAL_COLOUR, "right"),
+        (6.7, 5.0, "5: discriminator_optimizer\nchanges the discriminator only", REAL_COLOUR, "right"),
+        (10.95, 0.2, "4: generator_tape, back through fake_logits, discriminator and fake", FAKE_COLOUR, "right"),
+        (2.7, 0.5, "5: generator_optimizer\nchanges the generator only", FAKE_COLOUR, "right"),
+    ):
+        axes.text(x, y, text, color=colour, ha=side, va="center")
+    figure.tight_layout()
+    return figure
+
+
+def captioned(image: np.ndarray, caption: str) -> np.ndarray:
+    """Return a uint8 (height, width) image with a line of white text on black below it."""
+    canvas = Image.new("L", (image.shape[1], image.shape[0] + CAPTION_HEIGHT))
+    canvas.paste(Image.fromarray(image))
+    ImageDraw.Draw(canvas).text((4, image.shape[0] + 3), caption, fill=255, font=ImageFont.load_default(13))
+    return np.asarray(canvas)
+
+
+def write_gif(path: str | Path, frames: list[np.ndarray], *, frame_seconds: float = 0.15, hold_seconds: float = 2.0):
+    """Write frames as an endless GIF that rests on its last frame.
+
+    Args:
+        path: where; the file appears whole or not at all.
+        frames: uint8 (height, width) or (height, width, 3), all of one shape.
+        frame_seconds: how long each is shown.
+        hold_seconds: how long the last one is shown.
+
+    Raises:
+        TypeError: a frame is not uint8.
+        ValueError: there is no frame, or the shapes differ.
+    """
+    if not frames:
+        raise ValueError("a GIF needs at least one frame")
+    if any(frame.dtype != np.uint8 for frame in frames):
+        raise TypeError(f"frames must be uint8 in [0, 255], got {sorted({str(frame.dtype) for frame in frames})}")
+    if len({frame.shape for frame in frames}) > 1:
+        raise ValueError(f"frames must have one shape, got {sorted({frame.shape for frame in frames})}")
+    durations = [1000 * frame_seconds] * (len(frames) - 1) + [1000 * hold_seconds]
+    write_whole(path, lambda file: iio.imwrite(file, frames, extension=".gif", duration=durations, loop=0))

@@ -1,0 +1,187 @@
+"""A run folder: its settings, what training leaves in it, and what can be made from it."""
+
+import contextlib
+import dataclasses
+import json
+import platform
+from pathlib import Path
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+import tensorflow as tf
+from filelock import FileLock, Timeout
+from PIL import Image
+
+import gan_tf
+from gan_tf import data, gan, plots
+from gan_tf.checkpoints import RunError
+from gan_tf.files import read_csv, write_png, write_whole
+from gan_tf.recipe import Settings
+from gan_tf.trainer import PICTURES_SEED, Stopped, Trainer
+
+__all__ = ["RunError", "Settings", "Stopped", "load_generator", "sample_images", "train", "write_gif", "write_images"]
+
+DEFAULT_IMAGES = 180_000  # what a run without --epochs shows the networks, about: 3 epochs of MNIST, 120 of the digits
+OUTPUTS = ("progress.gif", "samples.png", "losses.png", "generator.keras")  # in the order in which they are written
+
+
+def train(folder: str | Path, settings: Settings) -> Path:
+    """Start a run, or continue one that was stopped, and return the path of its progress GIF.
+
+    Args:
+        folder: a folder that holds an unfinished run of the same settings, or nothing yet.
+        settings: where they leave a choice ("auto", None), an earlier part of the run has made it already.
+
+    Raises:
+        RunError: the folder holds something else, or cannot be written, or the losses became NaN.
+        Stopped: SIGINT or SIGTERM came; everything is saved.
+        data.DataError: the dataset cannot be used.
+        ValueError: the batch size is larger than the dataset.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    settings, dataset = resolve(settings, config)
+    asked = describe(settings, dataset)
+    if config and (different := differences(config, asked)):
+        raise RunError(f"{folder} holds another run ({'; '.join(different)}); ask for the same, or name another folder")
+    if all((folder / name).exists() for name in OUTPUTS):
+        print(f"{folder} is finished already; nothing was changed.")
+        return folder / "progress.gif"
+    with errors_named(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(folder / ".lock", timeout=0):
+                write_whole(
+                    folder / "config.json", lambda file: file.write(json.dumps(asked, indent=2).encode() + b"\n")
+                )
+                trainer = Trainer(folder, settings, dataset)
+                trainer.train()
+                write_outputs(folder, settings, trainer.gan.averaged_generator)
+        except Timeout as error:
+            raise RunError(f"another process is training in {folder}; wait for it, or name another folder") from error
+    return folder / "progress.gif"
+
+
+def write_outputs(folder: Path, settings: Settings, generator: keras.Model) -> None:
+    """Write a finished run's pictures and, last of all, its generator."""
+    write_gif(folder, folder / "progress.gif")
+    write_images(folder / "samples.png", sample_images(generator, 100, settings.seed))
+    figure = plots.plot_losses(read_csv(folder / "losses.csv"))
+    write_whole(folder / "losses.png", lambda file: figure.savefig(file, format="png"))
+    plt.close(figure)
+    partial = folder / ".partial.keras"
+    generator.save(partial)
+    partial.replace(folder / "generator.keras")
+
+
+def resolve(settings: Settings, config: dict | None) -> tuple[Settings, data.Dataset]:
+    """Settle what the settings left open, as the run did before where there was one, and load the dataset."""
+    before = config["settings"] if config else {}
+    name = before.get("dataset", "auto") if settings.dataset == "auto" else settings.dataset
+    dataset = data.load(name)
+    if settings.batch_size > len(dataset.x_train):
+        raise ValueError(
+            f"batch_size must be at most the {len(dataset.x_train)} training images, got {settings.batch_size}"
+        )
+    epochs = settings.epochs or before.get("epochs") or max(1, round(DEFAULT_IMAGES / len(dataset.x_train)))
+    return dataclasses.replace(settings, dataset=dataset.name, epochs=epochs), dataset
+
+
+def describe(settings: Settings, dataset: data.Dataset) -> dict:
+    """Return what config.json holds: the settings, the dataset's digest and the versions."""
+    versions = {"python": platform.python_version(), "gan_tf": gan_tf.__version__}
+    versions |= {package.__name__: package.__version__ for package in (tf, keras, np)}
+    return {"settings": dataclasses.asdict(settings), "dataset_sha256": dataset.digest, "versions": versions}
+
+
+def differences(config: dict, asked: dict) -> list[str]:
+    """Name what keeps a run from being continued; another version of a package does not."""
+    before, now = config["settings"], asked["settings"]
+    found = [f"{name}: {before.get(name)} there, {now[name]} asked" for name in now if before.get(name) != now[name]]
+    return found + ["other images"] * (config["dataset_sha256"] != asked["dataset_sha256"] and not found)
+
+
+def read_config(folder: Path) -> dict | None:
+    """Return a run's config.json, or None where a run can begin."""
+    path = folder / "config.json"
+    if not path.exists():
+        if folder.is_file():
+            raise RunError(f"{folder} is a file; name a folder")
+        if folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise RunError(f"{folder} is not empty and holds no run (no config.json); name another folder")
+        return None
+    try:
+        config = json.loads(path.read_text())
+        Settings(**config["settings"])
+        config["dataset_sha256"]
+        return config
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise RunError(f"{path} is damaged ({error}); restore it, or name another folder") from error
+
+
+def load_generator(folder: str | Path) -> keras.Model:
+    """Load a finished run's generator, in safe mode: no code from the file is executed.
+
+    Raises:
+        RunError: there is none yet, or it is damaged.
+    """
+    path = Path(folder) / "generator.keras"
+    if not path.exists():
+        raise RunError(f"{path} is not there: run `python -m gan_tf train {folder}` to its end first")
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except Exception as error:  # Keras raises many kinds for a bad archive
+        raise RunError(f"{path} cannot be loaded ({str(error).splitlines()[0]}); train the run again") from error
+
+
+def sample_images(generator: keras.Model, count: int, seed: int) -> np.ndarray:
+    """Draw images from a generator, 500 at a time.
+
+    Args:
+        generator: z, float32 (n, latent_dim), to images in [-1, 1].
+        count: how many.
+        seed: of z; the same seed gives the same images.
+
+    Returns:
+        uint8 (count, 28, 28, 1).
+    """
+    z = gan.latent(count, generator.input_shape[-1], [seed, PICTURES_SEED])
+    return np.concatenate([data.to_uint8(generator(z[i : i + 500], training=False)) for i in range(0, count, 500)])
+
+
+def write_gif(folder: str | Path, out: str | Path) -> None:
+    """Make the progress GIF from a run's frames.
+
+    Raises:
+        RunError: there are no frames, or one is damaged.
+    """
+    paths = sorted((Path(folder) / "frames").glob("*.png"))
+    if not paths:
+        raise RunError(f"{folder} holds no frames: run `python -m gan_tf train {folder}` first")
+    frames = []
+    for path in paths:
+        try:
+            frame = np.asarray(Image.open(path).convert("L"))
+        except OSError as error:
+            raise RunError(f"{path} is damaged; delete it and make the GIF again") from error
+        frames.append(plots.captioned(frame.repeat(2, axis=0).repeat(2, axis=1), f"{int(path.stem):,} images seen"))
+    plots.write_gif(out, frames)
+
+
+def write_images(path: Path, images: np.ndarray) -> None:
+    """Write uint8 images (n, 28, 28, 1) as one grid (.png) or as an array named `images` (.npz)."""
+    if path.suffix == ".npz":
+        write_whole(path, lambda file: np.savez_compressed(file, images=images))
+    else:
+        write_png(path, plots.image_grid(images))
+
+
+@contextlib.contextmanager
+def errors_named(path: Path):
+    """Turn a full disk, a folder without permission and the like into one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(f"{path} cannot be written: {reason}; what was saved before is intact") from error

@@ -1,0 +1,158 @@
+"""Train one run: all that `fit` must do beside training."""
+
+import signal
+import threading
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+from tqdm import tqdm
+
+from gan_tf import checkpoints, data, gan, plots
+from gan_tf.checkpoints import RunError
+from gan_tf.files import write_csv, write_png
+from gan_tf.recipe import Settings, build
+
+FRAME_COUNT = 48
+FRAME_GRID = 36  # images in a frame
+CHECKPOINT_STEPS = 250
+PICTURES_SEED = -1  # training's noise has the step here, which is never negative
+
+
+class Stopped(Exception):
+    """A signal ended the training after everything was saved."""
+
+    def __init__(self, signal_number: int, message: str):
+        super().__init__(message)
+        self.signal_number = signal_number
+
+
+class Trainer(keras.callbacks.Callback):
+    """One run: its folder on disk, its model in memory, and what `fit` must do beside training.
+
+    Args:
+        folder: where everything goes.
+        settings: resolved, without "auto" or None.
+        dataset: the verified dataset.
+    """
+
+    def __init__(self, folder: Path, settings: Settings, dataset: data.Dataset):
+        super().__init__()
+        self.folder, self.settings, self.dataset = folder, settings, dataset
+        self.steps_per_epoch = len(dataset.x_train) // settings.batch_size
+        self.total_steps = settings.epochs * self.steps_per_epoch
+        self.gan = build(settings, self.total_steps)
+        self.z = gan.latent(FRAME_GRID, self.gan.latent_dim, [settings.seed, PICTURES_SEED])
+        self.frame_steps = frame_steps(self.total_steps)
+        self.losses: list[tuple[float, float]] = []  # generator's, discriminator's; one entry a step
+        self.epoch_seconds: list[float] = []  # training time at the end of each epoch
+        self.seconds = 0.0
+        self.stop_signal = 0
+
+    @property
+    def step(self) -> int:
+        return len(self.losses)
+
+    def train(self) -> None:
+        """Train to the end from wherever the newest checkpoint stands, saving as it goes."""
+        self._restore()
+        (self.folder / "frames").mkdir(exist_ok=True)
+        self.progress = tqdm(total=self.total_steps, initial=self.step, unit="step", desc=str(self.folder))
+        if self.step == 0:
+            self._write_frame()
+        self.resumed_seconds, self.started = self.seconds, time.perf_counter()
+        handlers = {}
+        if threading.current_thread() is threading.main_thread():  # elsewhere Python forbids it
+            handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while self.step < self.total_steps and not self.stop_signal:
+                # Only the first epoch after a resume is shorter than the others; the rest runs in one `fit`.
+                epoch, done = divmod(self.step, self.steps_per_epoch)
+                self.gan.fit(
+                    data.batches(
+                        self.dataset.x_train,
+                        self.settings.batch_size,
+                        seed=self.settings.seed,
+                        endless=True,
+                        skip=self.step,
+                    ),
+                    initial_epoch=epoch,
+                    epochs=epoch + 1 if done else self.settings.epochs,
+                    steps_per_epoch=self.steps_per_epoch - done,
+                    callbacks=[self],
+                    verbose=0,
+                )
+        finally:
+            self.progress.close()
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+        self._save()
+        if self.stop_signal:
+            raise Stopped(self.stop_signal, f"stopped at step {self.step:,} of {self.total_steps:,}, saved")
+
+    def on_train_batch_end(self, batch, logs=None):
+        pair = (float(logs["generator_loss"]), float(logs["discriminator_loss"]))
+        if not np.isfinite(pair).all():
+            raise RunError(
+                f"the losses became {pair[0]} (generator) and {pair[1]} (discriminator) at step {self.step + 1:,}; the "
+                f"checkpoints in {self.folder} are from before. A lower learning rate or float32 usually helps"
+            )
+        self.losses.append(pair)
+        self.seconds = self.resumed_seconds + time.perf_counter() - self.started
+        self.progress.set_postfix(generator=f"{pair[0]:.2f}", discriminator=f"{pair[1]:.2f}", refresh=False)
+        self.progress.update()
+        if self.step in self.frame_steps:
+            self._write_frame()
+        if self.step % self.steps_per_epoch == 0:
+            self.epoch_seconds.append(self.seconds)
+            self._write_history()
+        if self.step % CHECKPOINT_STEPS == 0:
+            self._save()
+        if self.stop_signal:
+            self.gan.stop_training = True
+
+    def _on_signal(self, number, _):
+        self.stop_signal = number
+
+    def _write_frame(self) -> None:
+        path = self.folder / "frames" / f"{self.step * self.settings.batch_size:09d}.png"
+        write_png(path, plots.image_grid(data.to_uint8(self.gan(self.z))))
+
+    def _write_history(self) -> None:
+        """Write history.csv, a row an epoch, and losses.csv, about 200 rows a run: views of what a checkpoint holds."""
+        pairs, batch_size = np.array(self.losses), self.settings.batch_size
+        columns = ("generator_loss", "discriminator_loss")
+        rows = []
+        for epoch, seconds in enumerate(self.epoch_seconds, 1):
+            end = epoch * self.steps_per_epoch
+            means = pairs[end - self.steps_per_epoch : end].mean(axis=0).round(6)
+            rows.append((epoch, end, end * batch_size, round(seconds, 2), *means))
+        write_csv(self.folder / "history.csv", ("epoch", "step", "images", "seconds", *columns), rows)
+        window = max(1, self.total_steps // 200)
+        ends = range(window, self.step + 1, window)
+        rows = [(end, end * batch_size, *pairs[end - window : end].mean(axis=0).round(6)) for end in ends]
+        write_csv(self.folder / "losses.csv", ("step", "images", *columns), rows)
+
+    def _save(self) -> None:
+        records = {
+            "losses": np.array(self.losses).reshape(-1, 2),
+            "epoch_seconds": np.array(self.epoch_seconds),
+            "seconds": np.array(self.seconds),
+        }
+        checkpoints.save(self.folder / "checkpoints", self.gan, self.step, records)
+
+    def _restore(self) -> None:
+        """Go back to the newest checkpoint, if there is one, and drop the frames that came after it."""
+        if records := checkpoints.restore(self.folder / "checkpoints", self.gan):
+            self.losses = [tuple(pair) for pair in records["losses"].tolist()]
+            self.epoch_seconds = records["epoch_seconds"].tolist()
+            self.seconds = float(records["seconds"])
+        for frame in (self.folder / "frames").glob("*.png"):
+            if int(frame.stem) > self.step * self.settings.batch_size:
+                frame.unlink()
+
+
+def frame_steps(total_steps: int) -> set[int]:
+    """Return the steps after which a frame is taken: close together at first, where most happens."""
+    return {round(total_steps * (i / (FRAME_COUNT - 1)) ** 2.5) for i in range(FRAME_COUNT)}

@@ -1,0 +1,348 @@
+"""Run folders: what training leaves behind, stopping and continuing, and files that went bad."""
+
+import csv
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import imageio.v3 as iio
+import keras
+import numpy as np
+import pytest
+
+from gan_tf import checkpoints, data, plots, recipe, runs, trainer
+
+SETTINGS = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="mlp")  # 12 steps, dropout included
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that was never stopped. Tests that write into it work on a copy."""
+    folder = tmp_path_factory.mktemp("runs") / "finished"
+    runs.train(folder, SETTINGS)
+    return folder
+
+
+@pytest.fixture
+def copy(finished, tmp_path):
+    return shutil.copytree(finished, tmp_path / "copy")
+
+
+def stop_after(monkeypatch, step: int, number: int = signal.SIGTERM) -> None:
+    """Let the process get a signal during the given step."""
+    original = trainer.Trainer.on_train_batch_begin
+
+    def begin(self, batch, logs=None):
+        if self.step == step - 1:
+            os.kill(os.getpid(), number)
+        original(self, batch, logs)
+
+    monkeypatch.setattr(trainer.Trainer, "on_train_batch_begin", begin)
+
+
+def state(folder) -> dict[str, np.ndarray]:
+    """Everything in the newest checkpoint, but the times."""
+    newest = max((folder / "checkpoints").glob("*.npz"))
+    with np.load(newest) as archive:
+        return {name: archive[name] for name in archive.files if "seconds" not in name}
+
+
+def rows(folder, name="history.csv") -> list[dict[str, str]]:
+    with open(folder / name, newline="") as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_a_finished_run_leaves_every_file(finished):
+    found = {path.name for path in finished.iterdir() if not path.name.startswith(".")}
+    assert found == {
+        "config.json",
+        "history.csv",
+        "losses.csv",
+        "checkpoints",
+        "frames",
+        "progress.gif",
+        "samples.png",
+        "losses.png",
+        "generator.keras",
+    }
+    assert not list(finished.rglob("*.partial*"))
+
+
+def test_history_has_a_row_an_epoch(finished):
+    table = rows(finished)
+    assert [(row["epoch"], row["step"], row["images"]) for row in table] == [("1", "6", "1500"), ("2", "12", "3000")]
+    assert all(np.isfinite(float(row[name])) for row in table for name in ("generator_loss", "discriminator_loss"))
+
+
+def test_config_tells_settings_versions_and_data(finished):
+    config = json.loads((finished / "config.json").read_text())
+    assert config["settings"] == {
+        "dataset": "digits",
+        "epochs": 2,
+        "batch_size": 250,
+        "seed": 0,
+        "model": "mlp",
+        "loss": "non_saturating",
+        "precision": "float32",
+    }
+    assert config["dataset_sha256"] == data.load("digits").digest
+    assert config["versions"]["keras"] == keras.__version__
+
+
+def test_every_setting_is_read_somewhere(tmp_path):
+    """Another value of any setting gives another run."""
+    base = recipe.Settings(dataset="digits", epochs=1, batch_size=500, model="mlp")
+    other = {"epochs": 2, "batch_size": 750, "seed": 1, "loss": "minimax", "precision": "mixed_bfloat16"}
+    ends = {}
+    for name, value in {"none": None, **other}.items():
+        settings = base if name == "none" else recipe.Settings(**{**vars(base), name: value})
+        runs.train(tmp_path / name, settings)
+        weights = [v.ravel() for k, v in state(tmp_path / name).items() if "generator_optimizer" not in k and "/" in k]
+        ends[name] = np.concatenate(weights).astype(np.float64).tobytes()
+    assert len(set(ends.values())) == len(ends)
+
+
+@pytest.mark.parametrize("step", [1, 5, 6, 7, 11])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_stopped_by_a_signal_continues_to_the_same_bits(finished, tmp_path, monkeypatch, step, number):
+    with monkeypatch.context() as patch:
+        stop_after(patch, step, number)
+        with pytest.raises(runs.Stopped) as stopped:
+            runs.train(tmp_path / "run", SETTINGS)
+    assert stopped.value.signal_number == number
+    assert f"stopped at step {step} of 12" in str(stopped.value)
+    assert not (tmp_path / "run" / "generator.keras").exists()
+    runs.train(tmp_path / "run", SETTINGS)
+    expected, found = state(finished), state(tmp_path / "run")
+    assert expected.keys() == found.keys()
+    for name in expected:
+        np.testing.assert_array_equal(found[name], expected[name], err_msg=name)
+    assert rows(tmp_path / "run") == rows(finished)
+    assert rows(tmp_path / "run", "losses.csv") == rows(finished, "losses.csv")
+    assert (tmp_path / "run" / "progress.gif").read_bytes() == (finished / "progress.gif").read_bytes()
+
+
+def test_a_killed_process_continues_from_its_last_checkpoint(finished, tmp_path, monkeypatch):
+    """SIGKILL leaves no time to save: checkpoints by the step are what is left."""
+    script = (
+        "import sys; from gan_tf import recipe, runs, trainer; trainer.CHECKPOINT_STEPS = 2;"
+        "runs.train(sys.argv[1], recipe.Settings(dataset='digits', epochs=2, batch_size=250, model='mlp'))"
+    )
+    process = subprocess.Popen([sys.executable, "-c", script, tmp_path / "run"], stderr=subprocess.DEVNULL)
+    while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "000000004.npz").exists():
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (tmp_path / "run" / "generator.keras").exists()
+    runs.train(tmp_path / "run", SETTINGS)
+    for name, expected in state(finished).items():
+        np.testing.assert_array_equal(state(tmp_path / "run")[name], expected, err_msg=name)
+    assert rows(tmp_path / "run") == rows(finished)
+
+
+def test_a_checkpoint_holds_every_variable_of_the_gan(finished):
+    """By name and by count: weights, averages, two optimizers, the states of the dropout layers' seeds."""
+    gan = recipe.build(SETTINGS, 12)
+    parts = (gan.generator, gan.discriminator, gan.averaged_generator)
+    optimizers = (gan.generator_optimizer, gan.discriminator_optimizer)
+    expected = {id(variable) for part in (*parts, *optimizers) for variable in part.variables}
+    assert {id(variable) for variable in checkpoints.variables(gan).values()} == expected
+    assert sum("seed_generator_state" in name for name in state(finished)) == 3
+    assert {name for name in state(finished) if "/" in name} == set(checkpoints.variables(gan))
+
+
+def test_a_finished_run_is_left_as_it_is(copy, capsys):
+    before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
+    runs.train(copy, SETTINGS)
+    assert "finished already" in capsys.readouterr().out
+    assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
+
+
+def test_settings_left_open_are_those_of_the_run_before(copy):
+    """`auto` and no --epochs continue whatever the run decided."""
+    runs.train(copy, recipe.Settings(batch_size=250, model="mlp"))
+
+
+def test_other_settings_are_refused_by_name(copy):
+    with pytest.raises(runs.RunError, match="seed: 0 there, 7 asked") as error:
+        runs.train(copy, recipe.Settings(**{**vars(SETTINGS), "seed": 7}))
+    assert "batch_size" not in str(error.value)
+
+
+def test_a_folder_of_other_things_is_refused(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(runs.RunError, match="is not empty"):
+        runs.train(tmp_path, SETTINGS)
+    with pytest.raises(runs.RunError, match="is a file"):
+        runs.train(tmp_path / "thesis.txt", SETTINGS)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"settings": {"speed": 1}}', '{"settings": {"epochs": 0}}'])
+def test_a_damaged_config_is_refused(copy, text):
+    (copy / "config.json").write_text(text)
+    with pytest.raises(runs.RunError, match=r"config\.json is damaged"):
+        runs.train(copy, SETTINGS)
+
+
+def test_a_torn_newest_checkpoint_is_warned_of_and_the_one_before_is_used(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 2)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 7)
+        with pytest.raises(runs.Stopped):
+            runs.train(tmp_path / "run", SETTINGS)
+    newest = max((tmp_path / "run" / "checkpoints").glob("*.npz"))
+    newest.write_bytes(newest.read_bytes()[:5000])
+    capsys.readouterr()
+    runs.train(tmp_path / "run", SETTINGS)
+    assert newest.name in "".join(capsys.readouterr())
+    for name, expected in state(finished).items():
+        np.testing.assert_array_equal(state(tmp_path / "run")[name], expected, err_msg=name)
+
+
+def test_damaged_checkpoints_alone_are_an_error_and_stay(copy):
+    (copy / "generator.keras").unlink()
+    for path in (copy / "checkpoints").glob("*.npz"):
+        path.write_bytes(b"")
+    with pytest.raises(runs.RunError, match="every checkpoint"):
+        runs.train(copy, SETTINGS)
+    assert list((copy / "checkpoints").glob("*.npz"))
+
+
+def test_a_checkpoint_of_another_model_is_refused(copy, tmp_path):
+    (copy / "generator.keras").unlink()
+    runs.train(tmp_path / "dcgan", recipe.Settings(dataset="digits", epochs=1, batch_size=1500))
+    shutil.rmtree(copy / "checkpoints")
+    shutil.copytree(tmp_path / "dcgan" / "checkpoints", copy / "checkpoints")
+    with pytest.raises(runs.RunError, match="another model"):
+        runs.train(copy, SETTINGS)
+
+
+def test_two_at_once_the_second_is_refused(tmp_path, monkeypatch):
+    original = trainer.Trainer.train
+
+    def train_inside_another(self):
+        with pytest.raises(runs.RunError, match="another process is training"):
+            runs.train(self.folder, SETTINGS)
+        original(self)
+
+    monkeypatch.setattr(trainer.Trainer, "train", train_inside_another)
+    runs.train(tmp_path / "run", SETTINGS)
+
+
+def test_a_loss_of_nan_stops_the_run_and_keeps_the_checkpoint_from_before(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 2)
+    original = trainer.Trainer.on_train_batch_end
+
+    def poison(self, batch, logs=None):
+        if self.step == 4:
+            logs = {**logs, "generator_loss": float("nan")}
+        original(self, batch, logs)
+
+    monkeypatch.setattr(trainer.Trainer, "on_train_batch_end", poison)
+    with pytest.raises(runs.RunError, match=r"became nan .* at step 5"):
+        runs.train(tmp_path / "run", SETTINGS)
+    assert max((tmp_path / "run" / "checkpoints").glob("*.npz")).stem == "000000004"
+
+
+def test_a_full_disk_is_told_in_one_line_and_the_last_checkpoint_stays(tmp_path, monkeypatch):
+    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 2)
+    savez, calls = np.savez, []
+
+    def full(file, **arrays):
+        calls.append(file)
+        savez(file, **arrays)
+        if len(calls) == 3:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoints.np, "savez", full)
+    with pytest.raises(runs.RunError, match="No space left on device") as error:
+        runs.train(tmp_path / "run", SETTINGS)
+    assert "\n" not in str(error.value)
+    assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())] == [
+        "000000002.npz",
+        "000000004.npz",
+    ]
+
+
+def test_a_batch_larger_than_the_dataset_is_refused_before_anything_is_made(tmp_path):
+    with pytest.raises(ValueError, match="batch_size must be at most"):
+        runs.train(tmp_path / "run", recipe.Settings(dataset="digits", batch_size=1501))
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dataset", "cifar"),
+        ("epochs", 0),
+        ("epochs", 1.5),
+        ("batch_size", -1),
+        ("batch_size", True),
+        ("seed", -1),
+        ("seed", 2**31),
+        ("model", "vae"),
+        ("loss", "hinge2"),
+        ("precision", "int8"),
+    ],
+)
+def test_settings_that_make_no_sense_are_refused(name, value):
+    with pytest.raises(ValueError, match=name):
+        recipe.Settings(**{name: value})
+
+
+def test_samples_depend_on_the_seed_alone(finished):
+    generator = runs.load_generator(finished)
+    first, again, other = (runs.sample_images(generator, 7, seed) for seed in (3, 3, 4))
+    assert first.shape == (7, 28, 28, 1)
+    assert first.dtype == np.uint8
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    more = runs.sample_images(generator, 600, 3)  # more than one batch
+    assert more.shape == (600, 28, 28, 1)
+
+
+def test_the_saved_samples_are_those_of_the_saved_generator(finished):
+    images = runs.sample_images(runs.load_generator(finished), 100, 0)
+    # another graph may round otherwise: a grey level of 256
+    np.testing.assert_allclose(iio.imread(finished / "samples.png"), plots.image_grid(images), atol=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"<html>"])
+def test_a_damaged_generator_is_refused(copy, content):
+    (copy / "generator.keras").write_bytes(content)
+    with pytest.raises(runs.RunError, match=r"generator\.keras cannot be loaded"):
+        runs.load_generator(copy)
+
+
+def test_a_generator_with_code_in_it_is_refused(copy):
+    evil = keras.Sequential([keras.Input((100,)), keras.layers.Lambda(lambda x: x)])
+    evil.save(copy / "generator.keras")
+    with pytest.raises(runs.RunError, match="cannot be loaded"):
+        runs.load_generator(copy)
+
+
+def test_the_gif_is_dense_at_the_start_labelled_and_small():
+    """On the schedule of a default run: the frames' steps alone."""
+    steps = sorted(trainer.frame_steps(2811))
+    assert len(steps) >= 30
+    assert steps[0] == 0
+    assert steps[-1] == 2811
+    gaps = np.diff(steps)
+    assert (np.diff(gaps) >= -1).all()  # rounding to whole steps may turn a gap by one
+    assert gaps[:5].max() <= 10 < gaps[-5:].min()
+
+
+def test_a_gif_without_frames_says_what_to_do(tmp_path):
+    with pytest.raises(runs.RunError, match="holds no frames"):
+        runs.write_gif(tmp_path, tmp_path / "out.gif")
+
+
+def test_a_damaged_frame_is_named(copy):
+    frame = min((copy / "frames").glob("*.png"))
+    frame.write_bytes(frame.read_bytes()[:100])
+    with pytest.raises(runs.RunError, match=frame.name):
+        runs.write_gif(copy, copy / "out.gif")
