@@ -81,9 +81,9 @@ def parser() -> argparse.ArgumentParser:
     )
     train.add_argument(
         "--precision",
-        choices=("float32", "mixed_bfloat16", "mixed_float16"),
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
         default="float32",
-        help="of the arithmetic; weights stay float32 (default: float32)",
+        help="of the arithmetic; weights stay float32; auto: what a few timed steps find fastest (default: float32)",
     )
     train.set_defaults(command=train_run)
 

@@ -220,7 +220,7 @@ def _read_npz(path: Path, name: str) -> Dataset:
             member = archive.getinfo(f"{array}.npy")
             most = 8 * int(np.prod(shape)) + 1024  # bytes, those of float64; a bomb is refused before it is unpacked
             if member.file_size > most or member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                raise DataError(f"{path}: {array} is too large ({member.file_size:,} bytes) or not packed by NumPy; delete it")
+                raise DataError(f"{path}: {array} is too large ({member.file_size:,} bytes) or oddly packed; delete it")
             with archive.open(member) as file:
                 content = file.read(most)  # archive.read(member) would unpack all, whatever size the archive states
             arrays[array] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)

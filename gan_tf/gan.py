@@ -60,7 +60,6 @@ class GAN(keras.Model):
         self.discriminator = discriminator
         self.averaged_generator = keras.models.clone_model(generator)
         self.averaged_generator.set_weights(generator.get_weights())
-        self.averaged_generator.trainable = False
         self.average_decay = average_decay
         self.seed = seed
         self.latent_dim = generator.input_shape[-1]

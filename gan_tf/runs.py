@@ -17,12 +17,13 @@ import gan_tf
 from gan_tf import data, gan, plots
 from gan_tf.checkpoints import RunError
 from gan_tf.files import read_csv, write_png, write_whole
-from gan_tf.recipe import Settings
+from gan_tf.recipe import Settings, fastest_precision
 from gan_tf.trainer import PICTURES_SEED, Stopped, Trainer
 
 __all__ = ["RunError", "Settings", "Stopped", "load_generator", "sample_images", "train", "write_gif", "write_images"]
 
 DEFAULT_IMAGES = 180_000  # what a run without --epochs shows the networks, about: 3 epochs of MNIST, 120 of the digits
+GIF_BYTES = 300_000
 OUTPUTS = ("progress.gif", "samples.png", "losses.png", "generator.keras")  # in the order in which they are written
 
 
@@ -85,7 +86,11 @@ def resolve(settings: Settings, config: dict | None) -> tuple[Settings, data.Dat
             f"batch_size must be at most the {len(dataset.x_train)} training images, got {settings.batch_size}"
         )
     epochs = settings.epochs or before.get("epochs") or max(1, round(DEFAULT_IMAGES / len(dataset.x_train)))
-    return dataclasses.replace(settings, dataset=dataset.name, epochs=epochs), dataset
+    settings = dataclasses.replace(settings, dataset=dataset.name, epochs=epochs)
+    if settings.precision == "auto":
+        precision = before.get("precision") or fastest_precision(settings, dataset.x_train)
+        settings = dataclasses.replace(settings, precision=precision)
+    return settings, dataset
 
 
 def describe(settings: Settings, dataset: data.Dataset) -> dict:
@@ -166,7 +171,7 @@ def write_gif(folder: str | Path, out: str | Path) -> None:
         except OSError as error:
             raise RunError(f"{path} is damaged; delete it and make the GIF again") from error
         frames.append(plots.captioned(frame.repeat(2, axis=0).repeat(2, axis=1), f"{int(path.stem):,} images seen"))
-    plots.write_gif(out, frames)
+    plots.write_gif(out, frames, max_bytes=GIF_BYTES)
 
 
 def write_images(path: Path, images: np.ndarray) -> None:

@@ -1,6 +1,7 @@
 """Train one run: all that `fit` must do beside training."""
 
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -14,8 +15,8 @@ from gan_tf.checkpoints import RunError
 from gan_tf.files import write_csv, write_png
 from gan_tf.recipe import Settings, build
 
-FRAME_COUNT = 48
-FRAME_GRID = 36  # images in a frame
+FRAME_COUNT = 40
+FRAME_GRID = 25  # images in a frame
 CHECKPOINT_STEPS = 250
 PICTURES_SEED = -1  # training's noise has the step here, which is never negative
 
@@ -58,7 +59,13 @@ class Trainer(keras.callbacks.Callback):
         """Train to the end from wherever the newest checkpoint stands, saving as it goes."""
         self._restore()
         (self.folder / "frames").mkdir(exist_ok=True)
-        self.progress = tqdm(total=self.total_steps, initial=self.step, unit="step", desc=str(self.folder))
+        self.progress = tqdm(
+            total=self.total_steps,
+            initial=self.step,
+            unit="step",
+            desc=self.folder.name,
+            mininterval=0.1 if sys.stderr.isatty() else 2.0,
+        )
         if self.step == 0:
             self._write_frame()
         self.resumed_seconds, self.started = self.seconds, time.perf_counter()

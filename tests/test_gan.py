@@ -272,6 +272,14 @@ def test_the_generator_saves_and_loads_in_safe_mode(tmp_path):
     np.testing.assert_array_equal(loaded(z, training=False), model(z))
 
 
+def test_the_saved_generator_can_be_trained_on(tmp_path):
+    """A frozen one would also ignore `training=True` in its batch normalisation, and say nothing."""
+    model = compiled(gan.GAN(models.dcgan_generator(8, 4), models.dcgan_discriminator(4)))
+    model.averaged_generator.save(tmp_path / "generator.keras")
+    loaded = keras.saving.load_model(tmp_path / "generator.keras")
+    assert len(loaded.trainable_variables) == len(model.generator.trainable_variables) > 0
+
+
 def test_one_optimizer_for_both_players_is_refused():
     optimizer = keras.optimizers.Adam()
     with pytest.raises(ValueError, match="two objects"):

@@ -167,6 +167,16 @@ def test_settings_left_open_are_those_of_the_run_before(copy):
     runs.train(copy, recipe.Settings(batch_size=250, model="mlp"))
 
 
+def test_auto_precision_is_settled_by_timing_and_kept(tmp_path, capsys):
+    settings = recipe.Settings(dataset="digits", epochs=1, batch_size=500, model="mlp", precision="auto")
+    runs.train(tmp_path / "run", settings)
+    chosen = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["precision"]
+    assert chosen in ("float32", "mixed_bfloat16", "mixed_float16")
+    assert f"precision: {chosen} (" in capsys.readouterr().out
+    runs.train(tmp_path / "run", settings)
+    assert "precision:" not in capsys.readouterr().out  # not timed again
+
+
 def test_other_settings_are_refused_by_name(copy):
     with pytest.raises(runs.RunError, match="seed: 0 there, 7 asked") as error:
         runs.train(copy, recipe.Settings(**{**vars(SETTINGS), "seed": 7}))

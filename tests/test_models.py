@@ -1,0 +1,268 @@
+"""The networks: sizes to the last parameter, ranges, arguments, saving, precision."""
+
+import os
+from itertools import pairwise
+
+import keras
+import numpy as np
+import pytest
+from keras import layers
+
+from gan_tf import models
+
+GENERATORS = (models.dcgan_generator, models.mlp_generator)
+DISCRIMINATORS = (models.dcgan_discriminator, models.mlp_discriminator)
+
+
+def noise(count: int = 8, latent_dim: int = 100) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((count, latent_dim), np.float32)
+
+
+def images(count: int = 8) -> np.ndarray:
+    return np.random.default_rng(1).uniform(-1, 1, (count, 28, 28, 1)).astype(np.float32)
+
+
+def inputs_of(model: keras.Model) -> np.ndarray:
+    return noise(latent_dim=model.input_shape[1]) if model.name == "generator" else images()
+
+
+def layers_of(model: keras.Model, *kinds: type) -> list[layers.Layer]:
+    return [layer for layer in model.layers if isinstance(layer, kinds)]
+
+
+# Sizes, layer by layer. The parameters are inputs x outputs (x 5 x 5 in a convolution), plus biases where there are
+# some, and four numbers a channel for batch normalisation.
+
+DCGAN_GENERATOR = [
+    ("Dense", (12544,), 100 * 12544),
+    ("BatchNormalization", (12544,), 4 * 12544),
+    ("LeakyReLU", (12544,), 0),
+    ("Reshape", (7, 7, 256), 0),
+    ("Conv2DTranspose", (7, 7, 128), 25 * 256 * 128),
+    ("BatchNormalization", (7, 7, 128), 4 * 128),
+    ("LeakyReLU", (7, 7, 128), 0),
+    ("Conv2DTranspose", (14, 14, 64), 25 * 128 * 64),
+    ("BatchNormalization", (14, 14, 64), 4 * 64),
+    ("LeakyReLU", (14, 14, 64), 0),
+    ("Conv2DTranspose", (28, 28, 1), 25 * 64),
+    ("Activation", (28, 28, 1), 0),
+]
+DCGAN_DISCRIMINATOR = [
+    ("Conv2D", (14, 14, 64), 25 * 64 + 64),
+    ("LeakyReLU", (14, 14, 64), 0),
+    ("Dropout", (14, 14, 64), 0),
+    ("Conv2D", (7, 7, 128), 25 * 64 * 128 + 128),
+    ("LeakyReLU", (7, 7, 128), 0),
+    ("Dropout", (7, 7, 128), 0),
+    ("Flatten", (6272,), 0),
+    ("Dense", (1,), 6272 + 1),
+]
+
+
+@pytest.mark.parametrize(
+    ("build", "expected", "total"),
+    [
+        (models.dcgan_generator, DCGAN_GENERATOR, 2_330_944),
+        (models.dcgan_discriminator, DCGAN_DISCRIMINATOR, 212_865),
+    ],
+)
+def test_the_dcgan_is_that_of_the_literature(build, expected, total):
+    model = build()
+    found = [(type(layer).__name__, layer.output.shape[1:], layer.count_params()) for layer in model.layers]
+    assert found == expected
+    assert model.count_params() == sum(parameters for _, _, parameters in expected) == total
+
+
+def test_the_convolutions_are_5x5():
+    generator, discriminator = models.dcgan_generator(), models.dcgan_discriminator()
+    convolutions = layers_of(generator, layers.Conv2DTranspose) + layers_of(discriminator, layers.Conv2D)
+    assert [layer.strides for layer in convolutions] == [(1, 1), (2, 2), (2, 2), (2, 2), (2, 2)]
+    assert {layer.kernel_size for layer in convolutions} == {(5, 5)}
+    assert {layer.padding for layer in convolutions} == {"same"}
+
+
+def test_no_bias_stands_before_batch_normalisation():
+    """Batch normalisation subtracts the mean, and with it any bias."""
+    learned = layers_of(models.dcgan_generator(), layers.Dense, layers.Conv2DTranspose)
+    assert [layer.use_bias for layer in learned] == [False] * 4
+
+
+def test_the_mlp_is_that_of_the_older_tutorials():
+    generator, discriminator = models.mlp_generator(), models.mlp_discriminator()
+    assert [layer.units for layer in layers_of(generator, layers.Dense)] == [128, 256, 512, 1024, 784]
+    assert [layer.units for layer in layers_of(discriminator, layers.Dense)] == [1024, 512, 256, 1]
+    assert len(layers_of(generator, layers.BatchNormalization)) == 4
+    assert [layer.rate for layer in layers_of(discriminator, layers.Dropout)] == [0.3] * 3
+    sizes = [100, 128, 256, 512, 1024, 784]
+    weights = sum(before * after + after for before, after in pairwise(sizes))
+    assert generator.count_params() == weights + 4 * (128 + 256 + 512 + 1024)
+    sizes = [784, 1024, 512, 256, 1]
+    assert discriminator.count_params() == sum(before * after + after for before, after in pairwise(sizes))
+
+
+@pytest.mark.parametrize("build", GENERATORS + DISCRIMINATORS)
+def test_the_slope_of_leaky_relu(build):
+    expected = 0.3 if build.__name__.startswith("dcgan") else 0.2
+    slopes = [layer.negative_slope for layer in layers_of(build(), layers.LeakyReLU)]
+    np.testing.assert_allclose(slopes, expected, rtol=1e-6)  # stored as float32
+    assert len(slopes) >= 2
+
+
+# What goes in and comes out.
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("build", GENERATORS)
+def test_generators_make_images_in_the_range_of_the_data(build, training):
+    """Noise 1,000 times too large drives tanh to both ends, and not beyond."""
+    generator = build()
+    for z in (noise(), 1000 * noise()):
+        made = generator(z, training=training).numpy()
+        assert made.shape == (8, 28, 28, 1)
+        assert made.dtype == np.float32
+        assert np.abs(made).max() <= 1
+    if not training:  # in training, batch normalisation takes the factor out again
+        assert made.min() < -0.99
+        assert made.max() > 0.99
+
+
+@pytest.mark.parametrize("build", DISCRIMINATORS)
+def test_discriminators_return_logits(build):
+    """Without biases and sigmoid, 1,000 times the image gives 1,000 times the logit, to 100 roundings of float32."""
+    discriminator = build()
+    logits = discriminator(images(), training=False).numpy()
+    assert logits.shape == (8, 1)
+    assert logits.dtype == np.float32
+    large = discriminator(1000 * images(), training=False).numpy()
+    np.testing.assert_allclose(large, 1000 * logits, rtol=0, atol=100 * 2**-24 * np.abs(large).max())
+    assert np.abs(large).max() > 10
+    assert discriminator.layers[-1].activation is keras.activations.linear
+
+
+@pytest.mark.parametrize("generator", GENERATORS)
+@pytest.mark.parametrize("discriminator", DISCRIMINATORS)
+def test_every_discriminator_reads_every_generator(generator, discriminator):
+    assert discriminator()(generator()(noise(), training=True), training=True).shape == (8, 1)
+
+
+def test_each_image_is_made_by_itself_in_inference():
+    """With `training=False` no statistics of the batch enter. The tolerance is for another order of summation."""
+    for build in GENERATORS:
+        generator = build()
+        together = generator(noise(), training=False)
+        alone = generator(noise()[:1], training=False)
+        np.testing.assert_allclose(alone[0], together[0], rtol=0, atol=1e-5)
+
+
+# Arguments.
+
+
+@pytest.mark.parametrize(("latent_dim", "width"), [(1, 1), (2, 32), (64, 8), (7, 5)])
+def test_latent_dim_and_width_of_the_dcgan(latent_dim, width):
+    generator = models.dcgan_generator(latent_dim, width)
+    dense = 49 * 4 * width
+    expected = latent_dim * dense + 4 * dense + 25 * (8 + 2) * width**2 + 4 * 3 * width + 25 * width
+    assert generator.count_params() == expected
+    assert generator(noise(3, latent_dim)).shape == (3, 28, 28, 1)
+    discriminator = models.dcgan_discriminator(width)
+    assert discriminator.count_params() == 26 * width + (50 * width**2 + 2 * width) + 49 * 2 * width + 1
+
+
+@pytest.mark.parametrize("widths", [(), (3,), (5, 4), [6, 2]])
+def test_widths_of_the_mlp(widths):
+    generator = models.mlp_generator(latent_dim=4, widths=widths)
+    discriminator = models.mlp_discriminator(widths, dropout=0.5)
+    assert [layer.units for layer in layers_of(generator, layers.Dense)] == [*widths, 784]
+    assert [layer.units for layer in layers_of(discriminator, layers.Dense)] == [*widths, 1]
+    assert generator(noise(3, 4)).shape == (3, 28, 28, 1)
+    assert discriminator(images(3)).shape == (3, 1)
+
+
+@pytest.mark.parametrize("build", DISCRIMINATORS)
+def test_dropout_changes_logits_in_training_only(build):
+    discriminator = build(dropout=0.5)
+    assert {layer.rate for layer in layers_of(discriminator, layers.Dropout)} == {0.5}
+    quiet = [discriminator(images(), training=False).numpy() for _ in range(2)]
+    np.testing.assert_array_equal(*quiet)
+    assert np.abs(discriminator(images(), training=True) - quiet[0]).min() > 0
+
+
+@pytest.mark.parametrize("build", DISCRIMINATORS)
+def test_without_dropout_there_is_no_layer_of_it(build):
+    discriminator = build(dropout=0.0)
+    assert layers_of(discriminator, layers.Dropout) == []
+    np.testing.assert_array_equal(discriminator(images(), training=True), discriminator(images(), training=False))
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, 64.0, True, "64", None, float("nan")], ids=repr)
+@pytest.mark.parametrize(
+    ("build", "argument"),
+    [
+        (models.dcgan_generator, "latent_dim"),
+        (models.dcgan_generator, "width"),
+        (models.dcgan_discriminator, "width"),
+        (models.mlp_generator, "latent_dim"),
+    ],
+)
+def test_a_size_must_be_a_positive_integer(build, argument, bad):
+    with pytest.raises(ValueError, match=rf"{argument} must be a positive integer, got {bad!r}"):
+        build(**{argument: bad})
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, "64"], ids=repr)
+@pytest.mark.parametrize("build", [models.mlp_generator, models.mlp_discriminator])
+def test_every_width_must_be_a_positive_integer(build, bad):
+    with pytest.raises(ValueError, match=rf"widths\[1\] must be a positive integer, got {bad!r}"):
+        build(widths=(8, bad, 8))
+
+
+@pytest.mark.parametrize("bad", [1.0, 1, 2, -0.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("build", DISCRIMINATORS)
+def test_dropout_must_be_below_1(build, bad):
+    with pytest.raises(ValueError, match=rf"dropout must be in \[0, 1\), got {bad}"):
+        build(dropout=bad)
+
+
+# Seeds, files, precision.
+
+
+@pytest.mark.parametrize("build", GENERATORS + DISCRIMINATORS)
+def test_the_seed_decides_the_initial_weights(build):
+    def weights(seed: int) -> np.ndarray:
+        keras.utils.set_random_seed(seed)
+        return np.concatenate([weight.ravel() for weight in build().get_weights()])
+
+    np.testing.assert_array_equal(weights(1), weights(1))
+    assert (weights(1) != weights(2)).mean() > 0.9  # biases and batch normalisation begin with constants
+
+
+@pytest.mark.parametrize("build", GENERATORS + DISCRIMINATORS)
+def test_a_model_survives_its_file(build, tmp_path):
+    """Loaded in safe mode, which runs no code from the file; the statistics of batch normalisation are in it too."""
+    model = build()
+    model(inputs_of(model), training=True)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", safe_mode=True)
+    expected = model(inputs_of(model), training=False)
+    np.testing.assert_array_equal(loaded(inputs_of(model), training=False), expected)
+
+
+@pytest.fixture(params=["mixed_bfloat16", "mixed_float16"])
+def mixed_precision(request):
+    """Set a policy of mixed precision for one test."""
+    if request.param == "mixed_bfloat16" and "ONEDNN_MAX_CPU_ISA" in os.environ:
+        pytest.skip("TensorFlow 2.21 crashes in bfloat16 when oneDNN is forbidden the instructions that the CPU has")
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(request.param)
+    yield request.param.removeprefix("mixed_")
+    keras.config.set_dtype_policy(before)
+
+
+@pytest.mark.parametrize("build", GENERATORS + DISCRIMINATORS)
+def test_mixed_precision_ends_in_float32(build, mixed_precision):
+    """Weights and results are float32; what lies between is computed in 16 bits."""
+    model = build()
+    assert model(inputs_of(model), training=True).dtype == "float32"
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    assert {layer.compute_dtype for layer in model.layers} == {mixed_precision, "float32"}
+    assert model.layers[0].compute_dtype == mixed_precision

@@ -1,0 +1,289 @@
+"""Grids against a naive loop, captions, and GIFs read back by another library."""
+
+import math
+
+import imageio.v3 as iio
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from PIL import Image
+
+from gan_tf import plots
+
+
+def images(count: int, height: int = 3, width: int = 5) -> np.ndarray:
+    """Return images without a black pixel, so that an empty cell of a grid can be told from a full one."""
+    return np.random.default_rng(0).integers(1, 256, (count, height, width), np.uint8)
+
+
+@pytest.fixture(autouse=True)
+def closed_figures():
+    yield
+    plt.close("all")
+
+
+# Grids.
+
+
+def naive_grid(images: np.ndarray, columns: int) -> np.ndarray:
+    """Copy pixel by pixel."""
+    count, height, width = images.shape
+    grid = np.zeros((-(-count // columns) * height, columns * width), np.uint8)
+    for i in range(count):
+        for y in range(height):
+            for x in range(width):
+                grid[i // columns * height + y, i % columns * width + x] = images[i, y, x]
+    return grid
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 12])
+@pytest.mark.parametrize("columns", [1, 2, 3, 6, 20])
+def test_a_grid_is_filled_row_by_row(count, columns):
+    np.testing.assert_array_equal(plots.image_grid(images(count), columns), naive_grid(images(count), columns))
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (4, 2), (5, 3), (9, 3), (10, 4), (36, 6)])
+def test_a_grid_is_about_square_by_default(count, columns):
+    np.testing.assert_array_equal(plots.image_grid(images(count)), naive_grid(images(count), columns))
+
+
+def test_a_grid_takes_images_with_a_channel_and_leaves_them_alone():
+    with_channel = images(6)[..., np.newaxis]
+    before = with_channel.copy()
+    np.testing.assert_array_equal(plots.image_grid(with_channel, 3), naive_grid(images(6), 3))
+    np.testing.assert_array_equal(with_channel, before)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, bool])
+def test_a_grid_is_made_of_uint8(dtype):
+    with pytest.raises(TypeError, match=r"images must be uint8 in \[0, 255\], got"):
+        plots.image_grid(images(4).astype(dtype))
+
+
+@pytest.mark.parametrize("shape", [(0, 3, 5), (3, 5), (4, 3, 5, 3), (2, 4, 3, 5, 1), ()])
+def test_a_grid_is_made_of_images(shape):
+    with pytest.raises(ValueError, match=r"images must be \(n, height, width, 1\)"):
+        plots.image_grid(np.ones(shape, np.uint8))
+
+
+@pytest.mark.parametrize("columns", [0, -1, -6])
+def test_a_grid_has_a_column(columns):
+    with pytest.raises(ValueError, match=f"columns must be at least 1, got {columns}"):
+        plots.image_grid(images(4), columns)
+
+
+# Captions.
+
+
+def test_a_caption_stands_below_the_image():
+    image = images(1, 30, 200)[0]
+    with_caption = plots.captioned(image, "12,345 images")
+    assert with_caption.dtype == np.uint8
+    assert with_caption.shape == (30 + plots.CAPTION_HEIGHT, 200)
+    np.testing.assert_array_equal(with_caption[:30], image)
+    text = with_caption[30:]
+    assert text.max() == 255
+    assert (text == 0).mean() > 0.5
+    assert (text[:, 4:80] > 0).any(), "it begins at the left"
+    assert not text[-1].any(), "and is not cut off below"
+
+
+def test_another_caption_is_another_picture():
+    image = images(1, 30, 200)[0]
+    assert (plots.captioned(image, "64 images") != plots.captioned(image, "128 images")).any()
+    assert not plots.captioned(image, "")[30:].any()
+
+
+def test_a_caption_that_is_too_long_is_cut():
+    assert plots.captioned(images(1, 30, 40)[0], "a long line of text " * 10).shape == (50, 40)
+
+
+# GIFs.
+
+
+def frames(count: int) -> list[np.ndarray]:
+    return list(images(count, 12, 16))
+
+
+@pytest.mark.parametrize("count", [1, 2, 30])
+def test_a_gif_holds_every_frame_in_order_to_the_pixel(count, tmp_path):
+    plots.write_gif(tmp_path / "a.gif", frames(count))
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.format == "GIF"
+        assert getattr(gif, "n_frames", 1) == count
+        for number, frame in enumerate(frames(count)):
+            gif.seek(number)
+            np.testing.assert_array_equal(gif.convert("L"), frame)
+
+
+def milliseconds(path) -> list[int]:
+    with Image.open(path) as gif:
+        shown = []
+        for number in range(gif.n_frames):
+            gif.seek(number)
+            shown.append(gif.info["duration"])
+        return shown
+
+
+def test_a_gif_runs_for_ever_and_rests_on_its_last_frame(tmp_path):
+    plots.write_gif(tmp_path / "a.gif", frames(5))
+    assert milliseconds(tmp_path / "a.gif") == [150, 150, 150, 150, 2000]
+    with Image.open(tmp_path / "a.gif") as gif:
+        assert gif.info["loop"] == 0, "0 is for ever"
+
+
+def test_the_times_of_a_gif_can_be_set(tmp_path):
+    plots.write_gif(tmp_path / "a.gif", frames(3), frame_seconds=0.05, hold_seconds=1)
+    assert milliseconds(tmp_path / "a.gif") == [50, 50, 1000]
+
+
+def test_equal_frames_keep_their_time(tmp_path):
+    """The writer makes one frame of them."""
+    first, second = frames(2)
+    plots.write_gif(tmp_path / "a.gif", [first, first, second, second])
+    assert sum(milliseconds(tmp_path / "a.gif")) == 3 * 150 + 2000
+
+
+def test_a_gif_gives_up_shades_to_stay_below_a_size(tmp_path):
+    """Fewer shades compress better; each pixel is then at most half a step of them off."""
+    plots.write_gif(tmp_path / "full.gif", frames(30))
+    full = (tmp_path / "full.gif").stat().st_size
+    limit = full * 2 // 3
+    plots.write_gif(tmp_path / "small.gif", frames(30), max_bytes=limit)
+    assert (tmp_path / "small.gif").stat().st_size < limit
+    assert len(milliseconds(tmp_path / "small.gif")) == 30
+    small = iio.imread(tmp_path / "small.gif", mode="L").astype(int)
+    step = np.diff(np.unique(small)).min()
+    assert step > 1
+    assert np.abs(small - np.stack(frames(30))).max() <= step / 2 + 1
+
+
+def test_a_size_that_cannot_be_reached_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"30 frames take .* bytes in four shades, more than 1,000"):
+        plots.write_gif(tmp_path / "a.gif", frames(30), max_bytes=1000)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_in_colour(tmp_path):
+    """A GIF has 256 colours a frame; these frames have two."""
+    red_and_blue = [np.zeros((8, 8, 3), np.uint8) for _ in range(2)]
+    red_and_blue[0][..., 0] = 255
+    red_and_blue[1][..., 2] = 255
+    plots.write_gif(tmp_path / "a.gif", red_and_blue)
+    np.testing.assert_array_equal(iio.imread(tmp_path / "a.gif", mode="RGB"), red_and_blue)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("No space left on device")])
+@pytest.mark.parametrize("function", ["os.fsync", "pathlib.Path.replace"])
+def test_an_interrupted_gif_leaves_the_old_one_and_nothing_else(function, error, tmp_path, monkeypatch):
+    """The new bytes are written, and the error comes before the file has its name."""
+    plots.write_gif(tmp_path / "a.gif", frames(3))
+    before = (tmp_path / "a.gif").read_bytes()
+
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(function, fail)
+    with pytest.raises((KeyboardInterrupt, OSError)):
+        plots.write_gif(tmp_path / "a.gif", frames(4))
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.gif": before}
+
+
+def test_a_gif_replaces_an_older_one(tmp_path):
+    plots.write_gif(str(tmp_path / "a.gif"), frames(3))
+    plots.write_gif(str(tmp_path / "a.gif"), frames(4))
+    assert len(milliseconds(tmp_path / "a.gif")) == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
+
+
+def test_a_gif_needs_a_frame(tmp_path):
+    with pytest.raises(ValueError, match="a GIF needs at least one frame"):
+        plots.write_gif(tmp_path / "a.gif", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64])
+def test_frames_are_uint8(dtype, tmp_path):
+    """One frame that is not is enough."""
+    with pytest.raises(TypeError, match=rf"frames must be uint8 in \[0, 255\], got {np.dtype(dtype)}"):
+        plots.write_gif(tmp_path / "a.gif", [*frames(2), frames(1)[0].astype(dtype)])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_frames_have_one_shape(tmp_path):
+    with pytest.raises(ValueError, match="must have the same shape"):
+        plots.write_gif(tmp_path / "a.gif", [*frames(2), images(1)[0]])
+    assert list(tmp_path.iterdir()) == []
+
+
+# Figures: what is drawn, read back from Matplotlib.
+
+
+def test_plot_images_shows_the_grid_in_full_range():
+    """Dark images stay dark: the grey levels are those of the data, not stretched to what this batch holds."""
+    dark = images(6, 28, 28) // 8
+    (axes,) = plots.plot_images(dark, "a title", columns=3).axes
+    np.testing.assert_array_equal(axes.images[0].get_array(), naive_grid(dark, 3))
+    assert axes.images[0].get_clim() == (0, 255)
+    assert axes.get_title() == "a title"
+
+
+def test_plot_losses_draws_each_player_and_where_neither_knows_better():
+    history = {"images": [10, 20, 30], "generator_loss": [0.7, 0.9, 1.0], "discriminator_loss": [1.4, 1.2, 1.1]}
+    (axes,) = plots.plot_losses(history).axes
+    drawn = {line.get_label().split(":")[0]: line for line in axes.lines}
+    for player in ("generator", "discriminator"):
+        np.testing.assert_array_equal(drawn[player].get_xydata().T, [history["images"], history[f"{player}_loss"]])
+    assert drawn["2 log 2"].get_ydata()[0] == 2 * math.log(2)
+    assert drawn["log 2"].get_ydata()[0] == math.log(2)
+    assert drawn["2 log 2"].get_color() == drawn["discriminator"].get_color()
+    assert axes.get_xlabel() == "images seen"
+
+
+def test_plot_curves_draws_each_curve_under_its_name():
+    curves = {"one": np.array([1.0, 2.0]), "two": np.array([3.0, 5.0])}
+    (axes,) = plots.plot_curves([0, 1], curves, "x", "y", "title").axes
+    assert [(line.get_label(), line.get_ydata().tolist()) for line in axes.lines] == [("one", [1, 2]), ("two", [3, 5])]
+    assert (axes.get_xlabel(), axes.get_ylabel(), axes.get_title()) == ("x", "y", "title")
+
+
+def test_plot_players_draws_every_point_where_it_is():
+    """The discriminator's belief has rows from the bottom up: here it says "real" below, "fake" above."""
+    real, fake = np.array([[0.0, -1.0], [0.5, -1.5]]), np.array([[0.0, 1.0]])
+    belief = np.repeat([[0.95], [0.05]], 2, axis=1)
+    (axes,) = plots.plot_players(real, fake, belief, half_width=2, title="title").axes
+    drawn = [line.get_xydata() for line in axes.lines]
+    np.testing.assert_array_equal(drawn[0], real)
+    np.testing.assert_array_equal(drawn[1], fake)
+    assert (axes.get_xlim(), axes.get_ylim(), axes.get_title()) == ((-2, 2), (-2, 2), "title")
+    picture = plots.figure_frame(axes.figure).astype(int)
+    rows = picture[:, picture.shape[1] // 4]  # a column of pixels without points
+    bottom, top = rows[len(rows) * 3 // 4], rows[len(rows) // 4]
+    assert bottom[2] > bottom[0], "blue, the colour of real, below"
+    assert top[0] > top[2], "orange, the colour of fake, above"
+
+
+def test_a_figure_becomes_a_frame_and_is_closed(tmp_path):
+    frame = plots.figure_frame(plots.plot_curves([0, 1], {"one": [1, 2]}))
+    assert frame.dtype == np.uint8
+    assert frame.shape[-1] == 3
+    assert frame.max() == 255
+    assert frame.min() < 50
+    assert plt.get_fignums() == []
+    plots.write_gif(tmp_path / "a.gif", [frame, 255 - frame])
+    assert len(milliseconds(tmp_path / "a.gif")) == 2
+
+
+def test_plot_discriminators_draws_each_under_its_name():
+    x = np.linspace(-1, 1, 5)
+    (axes,) = plots.plot_discriminators(x, x**2, 1 - x**2, {"learned": x * 0 + 0.5, "best": x**2}, "title").axes
+    assert [line.get_label() for line in axes.lines] == ["D(x): learned", "D(x): best"]
+    np.testing.assert_array_equal(axes.lines[1].get_ydata(), x**2)
+    assert [area.get_label() for area in axes.collections] == ["density of real", "density of fake"]
+
+
+def test_the_figure_of_the_train_step_names_what_it_shows():
+    (axes,) = plots.plot_train_step().axes
+    text = " ".join(label.get_text() for label in axes.texts)
+    for name in ("generator", "discriminator", "real_logits", "fake_logits", "generator_tape", "discriminator_tape"):
+        assert name in text
