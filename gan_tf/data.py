@@ -1,6 +1,7 @@
 """Files on disk -> verified uint8 arrays -> `tf.data` batches; and the two conversions between uint8 and [-1, 1]."""
 
 import contextlib
+import functools
 import gzip
 import hashlib
 import io
@@ -171,7 +172,7 @@ def batches(
     images = tf.constant(images)
     order = tf.data.Dataset.range(len(images)).shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
     order = order.batch(batch_size, drop_remainder=drop_remainder).repeat(None if endless else 1).skip(skip)
-    return order.map(lambda indices: to_float(tf.gather(images, indices)), num_parallel_calls=2).prefetch(2)
+    return order.map(functools.partial(tf.gather, images)).map(to_float, num_parallel_calls=2).prefetch(2)
 
 
 def _load_mnist() -> Dataset:

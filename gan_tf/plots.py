@@ -57,7 +57,7 @@ def plot_images(images: np.ndarray, title: str = "", columns: int | None = None)
     """Draw a grid of uint8 images (n, 28, 28, 1) at about three screen pixels a pixel."""
     grid = image_grid(images, columns)
     figure, axes = plt.subplots(figsize=(grid.shape[1] / 60, grid.shape[0] / 60 + 0.4 * bool(title)))
-    axes.imshow(grid, cmap="gray", vmin=0, vmax=255)
+    axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_title(title)
     axes.axis("off")
     figure.tight_layout()

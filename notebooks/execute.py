@@ -23,7 +23,7 @@ except ModuleNotFoundError:  # outside the project's folder: install it from the
 
     source = ".." if Path("../pyproject.toml").exists() else "{address}"
     if not source:
-        raise SystemExit("gan_tf is not installed: open this notebook in the project's folder `notebooks`.")
+        raise SystemExit("gan_tf is not installed: open this notebook in the project's folder `notebooks`.") from None
     %pip install --quiet {{source}}
     import gan_tf
 print("gan_tf", gan_tf.__version__)"""

@@ -1,5 +1,6 @@
 """The train step: who changes what, against independent references, reproducibly."""
 
+import os
 import subprocess
 import sys
 
@@ -244,6 +245,8 @@ def test_steps_per_execution_changes_nothing_but_the_number_of_callbacks():
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
 def test_mixed_precision_takes_the_float32_step_within_its_rounding(policy):
     """Loss scaling must be undone: an unscaled update would be 2^15 times as large."""
+    if policy == "mixed_bfloat16" and "ONEDNN_MAX_CPU_ISA" in os.environ:
+        pytest.skip("TensorFlow 2.21 crashes in bfloat16 when oneDNN is forbidden the instructions that the CPU has")
     steps = {}
     for name in ("float32", policy):
         keras.utils.set_random_seed(0)
