@@ -22,8 +22,7 @@ SHAPES = {
     "mnist": ((60000, 28, 28), (60000,), (10000, 28, 28), (10000,)),
     "digits": ((1500, 28, 28), (1500,), (297, 28, 28), (297,)),
 }
-# SHA-256 of each array's raw bytes, whatever file they came in.
-DIGESTS = {
+DIGESTS = {  # SHA-256 of each array's raw bytes, whatever file they came in
     "mnist": (
         "741c988805d008ac6e4c904b69001ba184c24b2c540a4ef403f4c71b676cf757",
         "1feba77c54802fa5339a11837ea4b2866434b83314ec45192930f1df69120c13",
@@ -73,11 +72,10 @@ def load(name: str = "auto") -> Dataset:
     """Load a dataset from disk, or download it, and verify its content by SHA-256.
 
     Args:
-        name: "mnist", the 70,000 handwritten digits of LeCun, Cortes and Burges: looked for as `mnist.npz` or as the
-            four IDX files (plain or `.gz`) in the folder that the environment variable GAN_TF_DATA names, in `data/`
-            and in Keras's cache, else downloaded into `data/`, unless GAN_TF_OFFLINE is set; a download gives up
-            after 15 s without a byte and after 120 s in all. "digits", the 1,797 digits of the UCI set, bundled.
-            "auto", MNIST where it can be had, else the digits, with a printed line that says so and why.
+        name: "mnist", looked for as `mnist.npz` or as the four IDX files (plain or `.gz`) in $GAN_TF_DATA, in `data/`
+            and in Keras's cache, else downloaded into `data/` (unless GAN_TF_OFFLINE is set; it gives up after 15 s
+            without a byte and after 120 s in all). "digits", the bundled 1,797 digits. "auto", the first where it can
+            be had, else the second, with a printed line that says so and why.
 
     Returns:
         A `Dataset` of uint8 arrays.
@@ -169,10 +167,12 @@ def batches(
         raise ValueError(f"batch_size must be from 1 to the {len(images)} images there are, got {batch_size!r}")
     if skip < 0:
         raise ValueError(f"skip must be at least 0, got {skip}")
-    images = tf.constant(images)
     order = tf.data.Dataset.range(len(images)).shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
     order = order.batch(batch_size, drop_remainder=drop_remainder).repeat(None if endless else 1).skip(skip)
-    return order.map(functools.partial(tf.gather, images)).map(to_float, num_parallel_calls=2).prefetch(2)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # its thread was seen to hold up the end of `fit` for half a minute
+    order = order.with_options(options)
+    return order.map(functools.partial(tf.gather, tf.constant(images))).map(to_float, num_parallel_calls=2).prefetch(2)
 
 
 def _load_mnist() -> Dataset:

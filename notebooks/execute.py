@@ -18,7 +18,7 @@ KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 GET_PACKAGE = """\
 try:
     import gan_tf
-except ModuleNotFoundError:  # outside the project's folder: install it from there, or from its address
+except ModuleNotFoundError:  # in the project's folder: from there; elsewhere: from its address
     from pathlib import Path
 
     source = ".." if Path("../pyproject.toml").exists() else "{address}"
