@@ -1,4 +1,4 @@
-"""The command line: `python -m gan_tf {train,sample,gif} RUN ...`."""
+"""The command line: `python -m gan_tf {train,sample,gif,evaluate} RUN ...`."""
 
 import argparse
 import os
@@ -14,6 +14,7 @@ examples:
   python -m gan_tf train runs/dcgan                  train by the default recipe; again, to continue a stopped run
   python -m gan_tf sample runs/dcgan --count 100 --seed 1 --out samples.png
   python -m gan_tf gif runs/dcgan --out progress.gif
+  python -m gan_tf evaluate runs/dcgan               score it, write runs/dcgan/metrics.json
 
 exit codes: 0 done; 1 a failure, told in one line; 2 wrong usage; 130 and 143 stopped by a signal, after saving
 environment: GAN_TF_DATA, a folder to look for datasets in first; GAN_TF_OFFLINE=1, never download
@@ -24,7 +25,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = parser().parse_args(arguments)
     import_tensorflow_quietly()
-    from gan_tf import data, runs
+    from gan_tf import data, evaluator, runs
 
     try:
         options.command(options, runs)
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("gan_tf: stopped before the training began; nothing was lost", file=sys.stderr)
         return 130
-    except (runs.RunError, data.DataError) as error:
+    except (runs.RunError, data.DataError, evaluator.EvaluatorError) as error:
         print(f"gan_tf: {error}", file=sys.stderr)
         return 1
     except ValueError as error:
@@ -47,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser; values are checked here, before TensorFlow is imported."""
     top = argparse.ArgumentParser(
         prog="python -m gan_tf",
-        description="Train a GAN on handwritten digits, draw samples from it, make the GIF of its progress.",
+        description="Train a GAN on handwritten digits, draw samples from it, make the GIF of its progress, score it.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -85,6 +86,12 @@ def parser() -> argparse.ArgumentParser:
         default="float32",
         help="of the arithmetic; weights stay float32; auto: what a few timed steps find fastest (default: float32)",
     )
+    train.add_argument(
+        "--evaluate-every",
+        type=at_least(1),
+        metavar="STEPS",
+        help="score the generator every so many steps, for history.csv, scores.png and TensorBoard (default: never)",
+    )
     train.set_defaults(command=train_run)
 
     sample = commands.add_parser("sample", help="draw images from a finished run", description=sample_run.__doc__)
@@ -103,6 +110,16 @@ def parser() -> argparse.ArgumentParser:
     gif.add_argument("run", type=Path, help="the run folder")
     gif.add_argument("--out", type=with_suffix(".gif"), default="progress.gif", help="where (default: progress.gif)")
     gif.set_defaults(command=gif_run)
+
+    evaluate = commands.add_parser(
+        "evaluate", help="score finished runs, side by side", description=evaluate_runs.__doc__
+    )
+    evaluate.add_argument("runs", metavar="run", nargs="+", type=Path, help="one run folder, or several of one dataset")
+    evaluate.add_argument(
+        "--count", type=at_least(10), help="images of each kind (default: all test images, 10,000 of MNIST)"
+    )
+    evaluate.add_argument("--seed", type=at_least(0), default=0, help="of noise and draws (default: 0)")
+    evaluate.set_defaults(command=evaluate_runs)
     return top
 
 
@@ -111,7 +128,7 @@ def train_run(options, runs) -> None:
     names = ("dataset", "epochs", "batch_size", "seed", "model", "loss", "precision")
     settings = runs.Settings(**{name: getattr(options, name) for name in names})
     started = time.perf_counter()
-    gif = runs.train(options.run, settings)
+    gif = runs.train(options.run, settings, options.evaluate_every)
     print(f"After {time.perf_counter() - started:.0f} s the progress GIF is at {gif}")
 
 
@@ -128,6 +145,18 @@ def gif_run(options, runs) -> None:
     with runs.errors_named(options.out):
         runs.write_gif(options.run, options.out)
     print(f"The progress GIF is at {options.out}")
+
+
+def evaluate_runs(options, runs) -> None:
+    """Score generated images against test images, by the shipped evaluator, and write each run's metrics.json.
+
+    Beside them stand what training images and an untrained generator get: the best and the worst that can be expected.
+    """
+    from gan_tf import evaluator
+
+    reports = {str(run): runs.evaluate(run, options.count, options.seed) for run in options.runs}
+    print(evaluator.table(**reports))
+    print("Written to " + ", ".join(str(run / "metrics.json") for run in options.runs))
 
 
 def at_least(lowest: int):

@@ -3,9 +3,12 @@
 import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from gan_tf import losses
+from gan_tf import data, losses
+
+PICTURES_SEED = -1  # in the noise of pictures; training has the step in its place, which is never negative
 
 # Keras says so at every `fit` on a `tf.data.Dataset`, which is the only kind that this package makes.
 warnings.filterwarnings("ignore", message="`shuffle=True` was passed, but will be ignored")
@@ -23,6 +26,21 @@ def latent(count: int, latent_dim: int, seed) -> tf.Tensor:
         float32 (count, latent_dim); the same seed gives the same z, whatever was drawn before.
     """
     return tf.random.stateless_normal((count, latent_dim), seed)
+
+
+def sample_images(generator: keras.Model, count: int, seed: int) -> np.ndarray:
+    """Draw images from a generator, 500 at a time.
+
+    Args:
+        generator: z, float32 (n, latent_dim), to images in [-1, 1].
+        count: how many.
+        seed: of z; the same seed gives the same images.
+
+    Returns:
+        uint8 (count, 28, 28, 1).
+    """
+    z = latent(count, generator.input_shape[-1], [seed, PICTURES_SEED])
+    return np.concatenate([data.to_uint8(generator(z[i : i + 500], training=False)) for i in range(0, count, 500)])
 
 
 class GAN(keras.Model):

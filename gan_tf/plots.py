@@ -83,6 +83,24 @@ def plot_losses(history: dict[str, list[float]], x: str = "images") -> plt.Figur
     return figure
 
 
+def plot_scores(histories: dict[str, dict[str, list[float]]], x: str = "seconds", axes=None) -> plt.Figure:
+    """Draw the Fréchet distance of one or several runs against the time that they took, both on logarithmic axes.
+
+    Args:
+        histories: from a label to columns `frechet_distance` and `x`; the row before training, at 0, is left out.
+        x: the column for the horizontal axis.
+        axes: where to draw; by default a new figure.
+    """
+    axes = plt.subplots(figsize=(7, 3.5), layout="tight")[1] if axes is None else axes
+    for label, history in histories.items():
+        rows = [(at, score) for at, score in zip(history[x], history["frechet_distance"], strict=True) if at > 0]
+        axes.loglog(*np.transpose(rows), ".-", label=label)
+    axes.set(xlabel=f"{x} of training" if x == "seconds" else f"{x} seen", ylabel="Fréchet distance")
+    axes.grid(which="both", alpha=0.3)
+    axes.legend()
+    return axes.figure
+
+
 def plot_curves(x, curves: dict, xlabel: str = "", ylabel: str = "", title: str = "") -> plt.Figure:
     """Draw named curves over one axis.
 

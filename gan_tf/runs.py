@@ -14,25 +14,38 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 import gan_tf
-from gan_tf import data, gan, plots
+from gan_tf import data, evaluator, plots
 from gan_tf.checkpoints import RunError
 from gan_tf.files import read_csv, write_png, write_whole
+from gan_tf.gan import sample_images
 from gan_tf.recipe import Settings, fastest_precision
-from gan_tf.trainer import PICTURES_SEED, Stopped, Trainer
+from gan_tf.scorer import Scorer
+from gan_tf.trainer import Stopped, Trainer
 
-__all__ = ["RunError", "Settings", "Stopped", "load_generator", "sample_images", "train", "write_gif", "write_images"]
+__all__ = [
+    "RunError",
+    "Settings",
+    "Stopped",
+    "evaluate",
+    "load_generator",
+    "sample_images",
+    "train",
+    "write_gif",
+    "write_images",
+]
 
 DEFAULT_IMAGES = 180_000  # what a run without --epochs shows the networks, about: 3 epochs of MNIST, 120 of the digits
 GIF_BYTES = 300_000
 OUTPUTS = ("progress.gif", "samples.png", "losses.png", "generator.keras")  # in the order in which they are written
 
 
-def train(folder: str | Path, settings: Settings) -> Path:
+def train(folder: str | Path, settings: Settings, evaluate_every: int | None = None) -> Path:
     """Start a run, or continue one that was stopped, and return the path of its progress GIF.
 
     Args:
         folder: a folder that holds an unfinished run of the same settings, or nothing yet.
         settings: where they leave a choice ("auto", None), an earlier part of the run has made it already.
+        evaluate_every: steps from one evaluation to the next, or None for no evaluation; the training is the same.
 
     Raises:
         RunError: the folder holds something else, or cannot be written, or the losses became NaN.
@@ -56,7 +69,8 @@ def train(folder: str | Path, settings: Settings) -> Path:
                 write_whole(
                     folder / "config.json", lambda file: file.write(json.dumps(asked, indent=2).encode() + b"\n")
                 )
-                trainer = Trainer(folder, settings, dataset)
+                scorer = Scorer(folder, dataset, evaluate_every, settings.seed) if evaluate_every else None
+                trainer = Trainer(folder, settings, dataset, scorer)
                 trainer.train()
                 write_outputs(folder, settings, trainer.gan.averaged_generator)
         except Timeout as error:
@@ -71,6 +85,10 @@ def write_outputs(folder: Path, settings: Settings, generator: keras.Model) -> N
     figure = plots.plot_losses(read_csv(folder / "losses.csv"))
     write_whole(folder / "losses.png", lambda file: figure.savefig(file, format="png"))
     plt.close(figure)
+    if (folder / "scores.csv").exists():
+        figure = plots.plot_scores({folder.name: read_csv(folder / "scores.csv")})
+        write_whole(folder / "scores.png", lambda file: figure.savefig(file, format="png"))
+        plt.close(figure)
     partial = folder / ".partial.keras"
     generator.save(partial)
     partial.replace(folder / "generator.keras")
@@ -140,19 +158,40 @@ def load_generator(folder: str | Path) -> keras.Model:
         raise RunError(f"{path} cannot be loaded ({str(error).splitlines()[0]}); train the run again") from error
 
 
-def sample_images(generator: keras.Model, count: int, seed: int) -> np.ndarray:
-    """Draw images from a generator, 500 at a time.
+def evaluate(folder: str | Path, count: int | None = None, seed: int = 0) -> dict:
+    """Judge a finished run's generator against its dataset's test images, and write metrics.json.
 
     Args:
-        generator: z, float32 (n, latent_dim), to images in [-1, 1].
-        count: how many.
-        seed: of z; the same seed gives the same images.
+        folder: a finished run.
+        count: images of each kind; by default as many as there are test images: 10,000 of MNIST, 297 of the digits.
+        seed: of the noise and of the draws.
 
     Returns:
-        uint8 (count, 28, 28, 1).
+        The content of metrics.json, for `evaluator.table`.
+
+    Raises:
+        RunError: there is no such run, or its files are damaged, or its dataset was another.
+        data.DataError: the dataset cannot be used.
+        evaluator.EvaluatorError: the evaluator cannot be used.
+        ValueError: there are not so many test images, or fewer than 10 were asked for.
     """
-    z = gan.latent(count, generator.input_shape[-1], [seed, PICTURES_SEED])
-    return np.concatenate([data.to_uint8(generator(z[i : i + 500], training=False)) for i in range(0, count, 500)])
+    folder = Path(folder)
+    config = read_config(folder)
+    generator = load_generator(folder)
+    if config is None:
+        raise RunError(f"{folder} holds a generator and no config.json; restore it, or train again")
+    dataset = data.load(config["settings"]["dataset"])
+    if dataset.digest != config["dataset_sha256"]:
+        raise RunError(f"{folder} was trained on other images than {dataset!r}; train it again")
+    count = len(dataset.x_test) if count is None else count
+    if not 10 <= count <= len(dataset.x_test):
+        raise ValueError(f"count must be from 10 to the {len(dataset.x_test)} test images, got {count}")
+    keras.utils.set_random_seed(seed)
+    fake, untrained = (sample_images(model, count, seed) for model in (generator, keras.models.clone_model(generator)))
+    report = evaluator.report(evaluator.Evaluator(), dataset, fake, untrained, seed)
+    with errors_named(folder):
+        write_whole(folder / "metrics.json", lambda file: file.write(json.dumps(report, indent=2).encode() + b"\n"))
+    return report
 
 
 def write_gif(folder: str | Path, out: str | Path) -> None:

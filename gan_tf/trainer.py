@@ -14,11 +14,11 @@ from gan_tf import checkpoints, data, gan, plots
 from gan_tf.checkpoints import RunError
 from gan_tf.files import write_csv, write_png
 from gan_tf.recipe import Settings, build
+from gan_tf.scorer import NAMES, Scorer
 
 FRAME_COUNT = 40
 FRAME_GRID = 25  # images in a frame
 CHECKPOINT_STEPS = 250
-PICTURES_SEED = -1  # training's noise has the step here, which is never negative
 
 
 class Stopped(Exception):
@@ -36,18 +36,21 @@ class Trainer(keras.callbacks.Callback):
         folder: where everything goes.
         settings: resolved, without "auto" or None.
         dataset: the verified dataset.
+        scorer: judges the generator every so many steps, or None.
     """
 
-    def __init__(self, folder: Path, settings: Settings, dataset: data.Dataset):
+    def __init__(self, folder: Path, settings: Settings, dataset: data.Dataset, scorer: Scorer | None = None):
         super().__init__()
-        self.folder, self.settings, self.dataset = folder, settings, dataset
+        self.folder, self.settings, self.dataset, self.scorer = folder, settings, dataset, scorer
         self.steps_per_epoch = len(dataset.x_train) // settings.batch_size
         self.total_steps = settings.epochs * self.steps_per_epoch
         self.gan = build(settings, self.total_steps)
-        self.z = gan.latent(FRAME_GRID, self.gan.latent_dim, [settings.seed, PICTURES_SEED])
+        self.z = gan.latent(FRAME_GRID, self.gan.latent_dim, [settings.seed, gan.PICTURES_SEED])
         self.frame_steps = frame_steps(self.total_steps)
         self.losses: list[tuple[float, float]] = []  # generator's, discriminator's; one entry a step
         self.epoch_seconds: list[float] = []  # training time at the end of each epoch
+        self.scores: list[tuple[float, ...]] = []  # step, images, seconds, then as in scorer.NAMES
+        self.scored_by = scorer.evaluator.sha256 if scorer else ""
         self.seconds = 0.0
         self.stop_signal = 0
 
@@ -69,6 +72,8 @@ class Trainer(keras.callbacks.Callback):
         if self.step == 0:
             self._write_frame()
         self.resumed_seconds, self.started = self.seconds, time.perf_counter()
+        if self.scorer and not self.scores:
+            self._score()
         handlers = {}
         if threading.current_thread() is threading.main_thread():  # elsewhere Python forbids it
             handlers = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -107,7 +112,12 @@ class Trainer(keras.callbacks.Callback):
             )
         self.losses.append(pair)
         self.seconds = self.resumed_seconds + time.perf_counter() - self.started
-        self.progress.set_postfix(generator=f"{pair[0]:.2f}", discriminator=f"{pair[1]:.2f}", refresh=False)
+        shown = {"generator": f"{pair[0]:.2f}", "discriminator": f"{pair[1]:.2f}"}
+        if self.scorer:
+            if self.step % self.scorer.every == 0 or self.step == self.total_steps:
+                self._score()
+            shown["Fréchet"] = f"{self.scores[-1][3]:.2f}"
+        self.progress.set_postfix(shown, refresh=False)
         self.progress.update()
         if self.step in self.frame_steps:
             self._write_frame()
@@ -122,6 +132,16 @@ class Trainer(keras.callbacks.Callback):
     def _on_signal(self, number, _):
         self.stop_signal = number
 
+    def _score(self) -> None:
+        """Evaluate the averaged generator; the clock of the training stands still meanwhile."""
+        started = time.perf_counter()
+        pair = dict(zip(("generator_loss", "discriminator_loss"), self.losses[-1], strict=True)) if self.losses else {}
+        scores = self.scorer.score(self.gan.averaged_generator, self.step, pair)
+        images = self.step * self.settings.batch_size
+        self.scores.append((self.step, images, round(self.seconds, 2), *scores.values()))
+        write_csv(self.folder / "scores.csv", ("step", "images", "seconds", *scores), self.scores)
+        self.started += time.perf_counter() - started
+
     def _write_frame(self) -> None:
         path = self.folder / "frames" / f"{self.step * self.settings.batch_size:09d}.png"
         write_png(path, plots.image_grid(data.to_uint8(self.gan(self.z))))
@@ -134,8 +154,10 @@ class Trainer(keras.callbacks.Callback):
         for epoch, seconds in enumerate(self.epoch_seconds, 1):
             end = epoch * self.steps_per_epoch
             means = pairs[end - self.steps_per_epoch : end].mean(axis=0).round(6)
-            rows.append((epoch, end, end * batch_size, round(seconds, 2), *means))
-        write_csv(self.folder / "history.csv", ("epoch", "step", "images", "seconds", *columns), rows)
+            scores = [row[3:] for row in self.scores if row[0] <= end][-1] if self.scores else ()
+            rows.append((epoch, end, end * batch_size, round(seconds, 2), *means, *scores))
+        scored = NAMES if self.scores else ()
+        write_csv(self.folder / "history.csv", ("epoch", "step", "images", "seconds", *columns, *scored), rows)
         window = max(1, self.total_steps // 200)
         ends = range(window, self.step + 1, window)
         rows = [(end, end * batch_size, *pairs[end - window : end].mean(axis=0).round(6)) for end in ends]
@@ -147,6 +169,8 @@ class Trainer(keras.callbacks.Callback):
             "epoch_seconds": np.array(self.epoch_seconds),
             "seconds": np.array(self.seconds),
         }
+        if self.scores:
+            records |= {"scores": np.array(self.scores), "scored_by": np.array(self.scored_by)}
         checkpoints.save(self.folder / "checkpoints", self.gan, self.step, records)
 
     def _restore(self) -> None:
@@ -155,6 +179,11 @@ class Trainer(keras.callbacks.Callback):
             self.losses = [tuple(pair) for pair in records["losses"].tolist()]
             self.epoch_seconds = records["epoch_seconds"].tolist()
             self.seconds = float(records["seconds"])
+            if "scores" in records:
+                if self.scorer and self.scored_by != str(records["scored_by"]):
+                    raise RunError(f"{self.folder} has scores of another evaluator; name another folder")
+                self.scores = [(int(row[0]), int(row[1]), *row[2:]) for row in records["scores"].tolist()]
+                self.scored_by = str(records["scored_by"])
         for frame in (self.folder / "frames").glob("*.png"):
             if int(frame.stem) > self.step * self.settings.batch_size:
                 frame.unlink()

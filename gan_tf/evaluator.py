@@ -1,0 +1,234 @@
+"""The shipped digit classifier: images -> features and class probabilities -> a report of scores.
+
+A score means something only beside the network that made the features. Its name and SHA-256 go with all that it says,
+and what two evaluators say is never compared.
+"""
+
+import functools
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from gan_tf import data, metrics
+
+SHIPPED = Path(__file__).with_name("evaluator.keras")
+BATCH_SIZE = 250
+IMAGE_SHAPE = (28, 28, 1)
+
+
+class EvaluatorError(Exception):
+    """An evaluator that cannot be used, or scores of different ones side by side."""
+
+
+class Judged(NamedTuple):
+    """What an evaluator says of n images: features float32 (n, 128), probabilities float32 (n, 10), and who said it."""
+
+    features: np.ndarray
+    probabilities: np.ndarray
+    evaluator: str
+
+    def subset(self, rows) -> "Judged":
+        """Return the rows of an index, a slice or a mask."""
+        return Judged(self.features[rows], self.probabilities[rows], self.evaluator)
+
+
+class Evaluator:
+    """A digit classifier whose last hidden layer serves as features.
+
+    Args:
+        path: a `.keras` file of a model from float32 (n, 28, 28, 1) in [-1, 1] to features (n, d) and logits (n, 10).
+
+    Raises:
+        EvaluatorError: the file is missing, damaged, or holds another kind of model.
+    """
+
+    def __init__(self, path: str | Path = SHIPPED):
+        path = Path(path)
+        try:
+            self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+            self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
+            features, logits = self.model.output_shape
+            if self.model.input_shape[1:] != IMAGE_SHAPE or len(features) != 2 or logits[1:] != (10,):
+                raise ValueError("it is not a model from images to features and 10 logits")
+        except Exception as error:  # Keras raises many kinds for a bad archive
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            raise EvaluatorError(f"{path} is no evaluator ({reason}); install gan_tf again") from error
+        self.name = self.model.name
+        self._predict = tf.function(
+            functools.partial(self.model, training=False), input_signature=[tf.TensorSpec((None, *IMAGE_SHAPE))]
+        )
+
+    def __str__(self) -> str:
+        return f"{self.name}, SHA-256 {self.sha256[:12]}"
+
+    def judge(self, images: np.ndarray, progress=iter) -> Judged:
+        """Compute features and class probabilities, 250 images at a time.
+
+        Args:
+            images: uint8 (n, 28, 28, 1), n of at least 1.
+            progress: wraps the iteration over batches, as `tqdm` does.
+
+        Raises:
+            TypeError: `images` is not uint8.
+            ValueError: `images` has another shape.
+        """
+        images = np.asarray(images)
+        if images.dtype != np.uint8:
+            raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype}; data.to_uint8 converts")
+        if images.ndim != 4 or images.shape[1:] != IMAGE_SHAPE or len(images) == 0:
+            raise ValueError(f"images must be (n, 28, 28, 1) with n of at least 1, got {images.shape}")
+        features = np.empty((len(images), self.model.output_shape[0][1]), np.float32)
+        probabilities = np.empty((len(images), 10), np.float32)
+        for start in progress(range(0, len(images), BATCH_SIZE)):
+            part = slice(start, start + BATCH_SIZE)
+            features[part], logits = self._predict(data.to_float(images[part]))
+            probabilities[part] = keras.ops.softmax(logits)
+        return Judged(features, probabilities, str(self))
+
+
+def same_evaluator(*judged: Judged) -> str:
+    """Return who judged them all.
+
+    Raises:
+        EvaluatorError: it was not one evaluator.
+    """
+    names = {one.evaluator for one in judged}
+    if len(names) > 1:
+        raise EvaluatorError(f"scores of different evaluators cannot be compared: {' and '.join(sorted(names))}")
+    return names.pop()
+
+
+def quick_scores(real: Judged, fake: Judged) -> dict[str, float]:
+    """Compute the scores that take less than a second: what `train --evaluate-every` follows.
+
+    Raises:
+        EvaluatorError: different evaluators judged the two.
+    """
+    same_evaluator(real, fake)
+    real_histogram, histogram = (metrics.mode_histogram(judged.probabilities) for judged in (real, fake))
+    return {
+        "frechet_distance": metrics.frechet_distance(real.features, fake.features),
+        "classifier_score": metrics.classifier_score(fake.probabilities),
+        "class_divergence": metrics.jensen_shannon_divergence(real_histogram, histogram),
+        "smallest_class": float(histogram.min()),
+    }
+
+
+def all_scores(real: Judged, fake: Judged, train: Judged) -> dict[str, float]:
+    """Compute every score of `metrics`.
+
+    Args:
+        real: held-out images.
+        fake: generated images.
+        train: the training images, all of them: what `fake` could have copied.
+
+    Raises:
+        EvaluatorError: different evaluators judged them.
+    """
+    same_evaluator(real, fake, train)
+    pair = real.features, fake.features
+    kernel = metrics.kernel_distance(*pair)
+    memorisation = metrics.memorisation(train.features, *pair)
+    return {
+        **quick_scores(real, fake),
+        "kernel_distance": kernel.value,
+        "kernel_distance_error": kernel.standard_error,
+        **metrics.precision_recall(*pair)._asdict(),
+        **metrics.density_coverage(*pair)._asdict(),
+        "nearness_to_training": memorisation.z_score,
+        "copied": memorisation.copied,
+    }
+
+
+def report(evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrained: np.ndarray, seed: int) -> dict:
+    """Judge generated images against a dataset's test images, with a floor and a ceiling beside them.
+
+    Args:
+        evaluator: computes the features.
+        dataset: its test images are the real ones; as many as there are fakes, drawn by the seed, if it has more.
+        fake: uint8 (n, 28, 28, 1), at most as many as there are test images.
+        untrained: uint8 (n, 28, 28, 1), of a generator before training: the ceiling.
+        seed: of the draws.
+
+    Returns:
+        What metrics.json holds. The floor is what as many training images score in the generator's place; being copies
+        of the training set, they also show what `nearness_to_training` and `copied` say of copies.
+    """
+    count, random = len(fake), np.random.default_rng(seed)
+    bar = functools.partial(tqdm, desc="judging", unit="batch", leave=False, mininterval=1.0)
+    train = evaluator.judge(dataset.x_train, bar)
+    real = evaluator.judge(dataset.x_test[np.sort(random.choice(len(dataset.x_test), count, replace=False))])
+    contestants = {
+        "generator": evaluator.judge(fake),
+        "training_images": train.subset(random.choice(len(dataset.x_train), count, replace=False)),
+        "untrained_generator": evaluator.judge(untrained),
+    }
+    bar = tqdm(contestants.items(), desc="scoring", unit="set", leave=False)
+    return {
+        "evaluator": {"name": evaluator.name, "sha256": evaluator.sha256},
+        "dataset": dataset.name,
+        "dataset_sha256": dataset.digest,
+        "split": "test",
+        "count": count,
+        "seed": seed,
+        "scores": {name: all_scores(real, judged, train) for name, judged in bar},
+    }
+
+
+LINES = {  # what a table shows: title, format, which way is better
+    "frechet_distance": ("Fréchet distance", "{:.3f}", "lower"),
+    "kernel_distance": ("kernel distance", "{:.4f}", "lower"),
+    "kernel_distance_error": ("  its standard error", "{:.4f}", ""),
+    "precision": ("precision", "{:.3f}", "higher"),
+    "recall": ("recall", "{:.3f}", "higher"),
+    "density": ("density", "{:.3f}", "higher"),
+    "coverage": ("coverage", "{:.3f}", "higher"),
+    "classifier_score": ("classifier score (1 to 10)", "{:.2f}", "higher"),
+    "class_divergence": ("divergence of the classes", "{:.4f}", "lower"),
+    "smallest_class": ("share of the rarest class", "{:.3f}", "near 0.1"),
+    "nearness_to_training": ("nearness to training (z)", "{:.1f}", "near 0"),
+    "copied": ("copied", "{:.3f}", "near 0.01"),
+}
+
+
+def table(**reports: dict) -> str:
+    """Lay reports side by side, with the floor and the ceiling of the first.
+
+    Args:
+        reports: what `report` returned, by the name of their column.
+
+    Raises:
+        EvaluatorError: they differ in the evaluator, the dataset, the split or the number of images.
+    """
+    first, *others = reports.values()
+    for other in others:
+        for name in ("evaluator", "dataset_sha256", "split", "count"):
+            if first[name] != other[name]:
+                raise EvaluatorError(
+                    f"scores of another {name} cannot be compared: {first[name]} and {other[name]}; evaluate both again"
+                )
+    columns = {name: one["scores"]["generator"] for name, one in reports.items()}
+    columns |= {name.replace("_", " "): first["scores"][name] for name in ("training_images", "untrained_generator")}
+    widths = {name: max(len(name), 8) + 2 for name in columns}
+    lines = [f"{'':26}" + "".join(f"{name:>{width}}" for name, width in widths.items()) + "  better"]
+    for key, (title, shape, better) in LINES.items():
+        values = "".join(f"{shape.format(column[key]):>{widths[name]}}" for name, column in columns.items())
+        lines.append(f"{title:26}{values}  {better}".rstrip())
+    floor = first["scores"]["training_images"]["frechet_distance"]
+    name, digest = first["evaluator"]["name"], first["evaluator"]["sha256"][:12]
+    return "\n".join(
+        [
+            f"{first['count']:,} images of each against {first['count']:,} {first['split']} images of "
+            f"{data.TITLES[first['dataset']]}; evaluator {name}, SHA-256 {digest}; seed {first['seed']}",
+            "",
+            *lines,
+            "",
+            f"A perfect generator would score about what training images do, not 0: with {first['count']:,} images the "
+            f"Fréchet distance is {floor:.3f} between real and real.",
+        ]
+    )

@@ -1,0 +1,247 @@
+"""The shipped evaluator, the reports made with it, and runs that are scored."""
+
+import copy
+import csv
+import json
+import re
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from gan_tf import checkpoints, data, evaluator, recipe, runs, trainer
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="mlp")  # 12 steps
+
+
+@pytest.fixture(scope="module")
+def judge():
+    return evaluator.Evaluator()
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return data.load("digits")
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory):
+    """A finished run, evaluated every 5 of its 12 steps."""
+    folder = tmp_path_factory.mktemp("scored") / "run"
+    runs.train(folder, SETTINGS, evaluate_every=5)
+    return folder
+
+
+def accuracy(judge, dataset) -> float:
+    return float(np.mean(judge.judge(dataset.x_test).probabilities.argmax(axis=1) == dataset.y_test))
+
+
+def test_the_evaluator_knows_digits(judge, digits):
+    assert accuracy(judge, digits) >= 0.975  # 290 of 297; it never saw one of this set
+    try:
+        mnist = data.load("mnist")
+    except data.DataError:
+        pytest.skip("MNIST is not on this machine: set GAN_TF_DATA")
+    assert accuracy(judge, mnist) >= 0.994
+
+
+def test_its_file_is_small_and_its_name_is_the_documented_one(judge):
+    assert evaluator.SHIPPED.stat().st_size < 1_000_000
+    assert judge.sha256 in (ROOT / "data" / "README.md").read_text()
+    assert str(judge) == f"digit-classifier, SHA-256 {judge.sha256[:12]}"
+
+
+def test_what_it_says_does_not_depend_on_the_batches(judge, digits, monkeypatch):
+    whole = judge.judge(digits.x_test)
+    assert whole.features.shape == (297, 128)
+    assert whole.features.dtype == whole.probabilities.dtype == np.float32
+    np.testing.assert_allclose(whole.probabilities.sum(axis=1), 1.0, atol=1e-5)
+    monkeypatch.setattr(evaluator, "BATCH_SIZE", 7)
+    parts = judge.judge(digits.x_test)
+    np.testing.assert_allclose(parts.features, whole.features, rtol=1e-4, atol=1e-4)
+    np.testing.assert_allclose(parts.probabilities, whole.probabilities, atol=1e-5)
+
+
+def test_its_features_are_the_layer_before_the_logits(judge, digits):
+    judged = judge.judge(digits.x_test[:5])
+    logits = judge.model.get_layer("logits")(tf.constant(judged.features))
+    np.testing.assert_allclose(keras.ops.softmax(logits), judged.probabilities, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("images", "error"),
+    [
+        (np.zeros((5, 28, 28, 1), np.float32), TypeError),
+        (np.zeros((5, 28, 28), np.uint8), ValueError),
+        (np.zeros((5, 32, 32, 1), np.uint8), ValueError),
+        (np.zeros((0, 28, 28, 1), np.uint8), ValueError),
+    ],
+)
+def test_other_images_are_refused(judge, images, error):
+    with pytest.raises(error, match="images must be"):
+        judge.judge(images)
+
+
+def test_files_that_are_no_evaluator_are_refused(tmp_path):
+    bad = tmp_path / "bad.keras"
+    keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(bad)
+    contents = [None, b"", b"no archive", evaluator.SHIPPED.read_bytes()[:5000], bad.read_bytes()]
+    for content in contents:
+        bad.unlink(missing_ok=True)
+        if content is not None:
+            bad.write_bytes(content)
+        with pytest.raises(evaluator.EvaluatorError, match=re.escape(f"{bad} is no evaluator")):
+            evaluator.Evaluator(bad)
+
+
+def test_different_evaluators_are_not_compared(judge, digits):
+    real = judge.judge(digits.x_test)
+    other = real._replace(evaluator="another, SHA-256 0")
+    with pytest.raises(evaluator.EvaluatorError, match="different evaluators"):
+        evaluator.quick_scores(real, other)
+    with pytest.raises(evaluator.EvaluatorError, match="different evaluators"):
+        evaluator.all_scores(real, real, other)
+
+
+def test_scores_tell_reals_from_noise(judge, digits):
+    real = judge.judge(digits.x_test)
+    train = judge.judge(digits.x_train)
+    noise = judge.judge(np.random.default_rng(0).integers(0, 256, (297, 28, 28, 1)).astype(np.uint8))
+    good = evaluator.all_scores(real, train.subset(slice(0, 297)), train)
+    bad = evaluator.all_scores(real, noise, train)
+    assert good["frechet_distance"] < 0.1 * bad["frechet_distance"]
+    assert good["kernel_distance"] < 0.1 * bad["kernel_distance"]
+    assert good["coverage"] > 0.7 > 0.1 > bad["coverage"]
+    assert good["classifier_score"] > 8 > 5 > bad["classifier_score"]
+    assert good["copied"] == 1.0
+    assert bad["copied"] == 0.0
+    assert set(evaluator.LINES) == set(good)
+
+
+def test_a_run_is_evaluated(scored, tmp_path):
+    folder = shutil.copytree(scored, tmp_path / "run")
+    report = runs.evaluate(folder)
+    assert json.loads((folder / "metrics.json").read_text()) == report
+    assert (report["count"], report["split"], report["dataset"], report["seed"]) == (297, "test", "digits", 0)
+    assert report["evaluator"]["sha256"] == evaluator.Evaluator().sha256
+    assert set(report["scores"]) == {"generator", "training_images", "untrained_generator"}
+    floor = report["scores"]["training_images"]
+    assert floor["frechet_distance"] < report["scores"]["generator"]["frechet_distance"]
+    assert runs.evaluate(folder) == report  # the same seed, the same scores
+    assert runs.evaluate(folder, count=100, seed=1)["scores"] != report["scores"]
+    text = evaluator.table(run=report)
+    assert all(title in text for title, _, _ in evaluator.LINES.values())
+    assert "297 images of each against 297 test images of bundled digits" in text
+    assert report["evaluator"]["sha256"][:12] in text
+
+
+@pytest.mark.parametrize("count", [0, 9, 298, 10**9])
+def test_more_images_than_there_are_test_images_are_refused(scored, count):
+    with pytest.raises(ValueError, match="count must be from 10 to the 297 test images"):
+        runs.evaluate(scored, count=count)
+
+
+def test_reports_that_cannot_be_compared(scored, tmp_path):
+    report = runs.evaluate(shutil.copytree(scored, tmp_path / "run"), count=50)
+    assert evaluator.table(one=report, two=report).count("50 images of each") == 1
+    for key, value in {"evaluator": {"name": "x", "sha256": "0"}, "dataset_sha256": "0", "count": 49}.items():
+        with pytest.raises(evaluator.EvaluatorError, match=f"another {key} cannot be compared"):
+            evaluator.table(one=report, two=copy.deepcopy(report) | {key: value})
+
+
+def test_runs_that_cannot_be_evaluated(scored, tmp_path):
+    with pytest.raises(runs.RunError, match="is not there"):
+        runs.evaluate(tmp_path / "nothing")
+    folder = shutil.copytree(scored, tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"dataset_sha256": "0"}))
+    with pytest.raises(runs.RunError, match="trained on other images"):
+        runs.evaluate(folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(runs.RunError, match=r"config\.json"):
+        runs.evaluate(folder)
+
+
+def rows(path) -> list[dict[str, str]]:
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_scores_while_training(scored):
+    table = rows(scored / "scores.csv")
+    assert [(row["step"], row["images"]) for row in table] == [
+        ("0", "0"),
+        ("5", "1250"),
+        ("10", "2500"),
+        ("12", "3000"),
+    ]
+    history = rows(scored / "history.csv")
+    assert [row["frechet_distance"] for row in history] == [table[1]["frechet_distance"], table[3]["frechet_distance"]]
+    seconds = [float(row["seconds"]) for row in table]
+    assert seconds == sorted(seconds)
+    assert seconds[0] == 0.0
+    assert (scored / "scores.png").stat().st_size > 1000
+    final = runs.sample_images(runs.load_generator(scored), 297, 0)
+    judge, digits = evaluator.Evaluator(), data.load("digits")
+    expected = evaluator.quick_scores(judge.judge(digits.x_test), judge.judge(final))
+    assert float(table[-1]["frechet_distance"]) == pytest.approx(expected["frechet_distance"], rel=1e-4)
+
+
+def test_scores_are_in_tensorboard(scored):
+    (events,) = (scored / "tensorboard").iterdir()
+    found = {}
+    for event in tf.compat.v1.train.summary_iterator(str(events)):
+        for value in event.summary.value:
+            found[value.tag, event.step] = float(tf.make_ndarray(value.tensor))
+    last = rows(scored / "scores.csv")[-1]
+    assert found["frechet_distance", 12] == pytest.approx(float(last["frechet_distance"]), rel=1e-5)
+    assert {tag for tag, step in found if step == 5} > {"generator_loss", "discriminator_loss", "smallest_class"}
+
+
+def last_state(folder) -> dict[str, np.ndarray]:
+    with np.load(max((folder / "checkpoints").glob("*.npz"))) as archive:
+        return {name: archive[name] for name in archive.files if "/" in name}
+
+
+def test_evaluation_changes_nothing_in_the_training(scored, tmp_path):
+    runs.train(tmp_path / "plain", SETTINGS)
+    first, second = last_state(scored), last_state(tmp_path / "plain")
+    assert first.keys() == second.keys()
+    assert all(np.array_equal(first[name], second[name]) for name in first)
+
+
+def test_a_run_stopped_and_continued_keeps_its_scores(scored, tmp_path, monkeypatch):
+    """Also where the second part does not evaluate, or evaluates at other steps."""
+    original = trainer.Trainer.on_train_batch_end
+
+    def end(self, batch, logs=None):
+        original(self, batch, logs)
+        if self.step == 7:
+            self._on_signal(15, None)
+            self.gan.stop_training = True
+
+    whole = [{k: v for k, v in row.items() if k != "seconds"} for row in rows(scored / "scores.csv")]
+    for name, every, expected in (("same", 5, whole), ("none", None, whole[:2]), ("other", 6, [*whole[:2], whole[3]])):
+        with monkeypatch.context() as patch:
+            patch.setattr(trainer.Trainer, "on_train_batch_end", end)
+            with pytest.raises(runs.Stopped):
+                runs.train(tmp_path / name, SETTINGS, evaluate_every=5)
+        runs.train(tmp_path / name, SETTINGS, evaluate_every=every)
+        found = [{k: v for k, v in row.items() if k != "seconds"} for row in rows(tmp_path / name / "scores.csv")]
+        assert found == expected
+        assert "frechet_distance" in rows(tmp_path / name / "history.csv")[-1]
+
+
+def test_scores_of_another_evaluator_are_not_continued(scored, tmp_path):
+    folder = shutil.copytree(scored, tmp_path / "run")
+    (folder / "generator.keras").unlink()  # unfinished
+    newest = max((folder / "checkpoints").glob("*.npz"))
+    with np.load(newest) as archive:
+        content = dict(archive) | {"scored_by": np.array("0" * 64)}
+    np.savez(newest, **content)
+    with pytest.raises(checkpoints.RunError, match="another evaluator"):
+        runs.train(folder, SETTINGS, evaluate_every=5)
