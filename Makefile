@@ -9,7 +9,7 @@ ifdef GAN_TF_DATA
 export GAN_TF_DATA := $(abspath $(GAN_TF_DATA))
 endif
 
-.PHONY: gif test notebooks lab lint lock help
+.PHONY: gif test notebooks bench lab lint lock help
 .DELETE_ON_ERROR:
 
 help:            ## show this list
@@ -24,6 +24,12 @@ test: $(READY)   ## run the unit tests, then every chapter through nbval
 
 notebooks: $(READY)  ## execute every chapter and store its outputs
 	@$(BIN)/python notebooks/execute.py
+
+bench: $(READY)  ## measure speed and time to quality, into benchmarks/RESULTS.md (two hours on 2 cores)
+	$(BIN)/python benchmarks/train_step.py
+	$(BIN)/python benchmarks/waits.py
+	$(BIN)/python benchmarks/recipes.py
+	$(BIN)/python benchmarks/time_to_quality.py
 
 lab: $(READY)    ## open the chapters in JupyterLab
 	$(BIN)/jupyter lab notebooks

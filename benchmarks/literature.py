@@ -4,11 +4,14 @@ The networks, the loss, Adam at 1e-4 with Keras's other defaults, batches of 256
 own DCGAN tutorial; the code is a plain `tf.function` with two tapes, called from a Python loop.
 """
 
+from pathlib import Path
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from gan_tf import models
+from gan_tf.files import write_whole
 
 BATCH_SIZE = 256
 EPOCHS = 50
@@ -47,6 +50,23 @@ class Literature:
             zip(discriminator_gradients, self.discriminator.trainable_variables, strict=True)
         )
         return generator_loss, discriminator_loss
+
+    def save(self, path: Path) -> None:
+        """Write all that training reads and changes, whole or not at all."""
+        arrays = [variable.numpy() for variable in self._variables()]
+        write_whole(path, lambda file: np.savez(file, *arrays))
+
+    def restore(self, path: Path) -> None:
+        """Go back to what `save` wrote."""
+        with np.load(path) as archive:
+            for variable, name in zip(self._variables(), archive.files, strict=True):
+                variable.assign(archive[name])
+
+    def _variables(self) -> list[keras.Variable]:
+        pairs = ((self.generator, self.generator_optimizer), (self.discriminator, self.discriminator_optimizer))
+        for player, optimizer in pairs:
+            optimizer.build(player.trainable_variables)
+        return [variable for pair in pairs for part in pair for variable in part.variables]
 
 
 def batches(images: np.ndarray, batch_size: int = BATCH_SIZE) -> tf.data.Dataset:

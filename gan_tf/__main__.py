@@ -67,9 +67,9 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--epochs",
         type=at_least(1),
-        help="passes over the training images (default: about 180,000 images in all, 3 of MNIST or 120 of the digits)",
+        help="passes over the training images (default: about 240,000 images in all, 4 of MNIST or 160 of the digits)",
     )
-    train.add_argument("--batch-size", type=at_least(1), default=64, help="images a step (default: 64)")
+    train.add_argument("--batch-size", type=at_least(1), default=32, help="images a step (default: 32)")
     train.add_argument("--seed", type=at_least(0), default=0, help="of weights, order, noise and pictures (default: 0)")
     train.add_argument(
         "--model", choices=("dcgan", "mlp"), default="dcgan", help="convolutional (default) or fully connected"

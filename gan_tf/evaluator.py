@@ -15,6 +15,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gan_tf import data, metrics
+from gan_tf.files import first_line
 
 SHIPPED = Path(__file__).with_name("evaluator.keras")
 BATCH_SIZE = 250
@@ -56,8 +57,7 @@ class Evaluator:
             if self.model.input_shape[1:] != IMAGE_SHAPE or len(features) != 2 or logits[1:] != (10,):
                 raise ValueError("it is not a model from images to features and 10 logits")
         except Exception as error:  # Keras raises many kinds for a bad archive
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
-            raise EvaluatorError(f"{path} is no evaluator ({reason}); install gan_tf again") from error
+            raise EvaluatorError(f"{path} is no evaluator ({first_line(error)}); install gan_tf again") from error
         self.name = self.model.name
         self._predict = tf.function(
             functools.partial(self.model, training=False), input_signature=[tf.TensorSpec((None, *IMAGE_SHAPE))]
@@ -160,7 +160,7 @@ def report(evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrai
         of the training set, they also show what `nearness_to_training` and `copied` say of copies.
     """
     count, random = len(fake), np.random.default_rng(seed)
-    bar = functools.partial(tqdm, desc="judging", unit="batch", leave=False, mininterval=1.0)
+    bar = functools.partial(tqdm, desc="judging", unit="batch", leave=False, disable=None)  # only on a terminal
     train = evaluator.judge(dataset.x_train, bar)
     real = evaluator.judge(dataset.x_test[np.sort(random.choice(len(dataset.x_test), count, replace=False))])
     contestants = {
@@ -168,7 +168,7 @@ def report(evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrai
         "training_images": train.subset(random.choice(len(dataset.x_train), count, replace=False)),
         "untrained_generator": evaluator.judge(untrained),
     }
-    bar = tqdm(contestants.items(), desc="scoring", unit="set", leave=False)
+    bar = tqdm(contestants.items(), desc="scoring", unit="set", leave=False, disable=None)
     return {
         "evaluator": {"name": evaluator.name, "sha256": evaluator.sha256},
         "dataset": dataset.name,

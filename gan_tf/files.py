@@ -30,6 +30,11 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
         raise
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its kind where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
 def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[Iterable]) -> None:
     """Write a table with a header, whole or not at all."""
     lines = [",".join(str(value) for value in row) + "\n" for row in (columns, *rows)]

@@ -59,8 +59,9 @@ class GAN(keras.Model):
         ValueError: `average_decay` is outside [0, 1), or the networks do not fit together.
 
     Source: Goodfellow et al. 2014, algorithm 1. Differs: both players step on the same fakes, at the same time (one
-    forward pass instead of two); Adam; the average is that of Yazıcı et al. 2019, section 3.1, with the decay
-    ramped up over the first steps so that the first pictures are not of the initial weights.
+    forward pass instead of two); Adam; the average is that of Yazıcı et al. 2019, section 3.1, with a
+    decay of at most t / (t + 3) at step t: it reaches back over a third of the training so far, and no further than
+    `average_decay` lets it.
     """
 
     def __init__(
@@ -157,6 +158,6 @@ class GAN(keras.Model):
 
     def _update_average(self) -> None:
         step = tf.cast(self.generator_optimizer.iterations, tf.float32)
-        decay = tf.minimum(self.average_decay, step / (step + 10.0))
+        decay = tf.minimum(self.average_decay, step / (step + 3.0))
         for average, weight in zip(self.averaged_generator.weights, self.generator.weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * weight)

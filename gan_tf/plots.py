@@ -101,6 +101,27 @@ def plot_scores(histories: dict[str, dict[str, list[float]]], x: str = "seconds"
     return axes.figure
 
 
+def plot_heatmap(values, rows: list[str], columns: list[str], title: str = "") -> plt.Figure:
+    """Draw a table of changes: colour by sign and size (on a symmetric logarithmic scale), the number in each cell.
+
+    Args:
+        values: (rows, columns) numbers, 0 for no change.
+        rows: their names, from the top.
+        columns: their names.
+    """
+    values = np.asarray(values)
+    figure, axes = plt.subplots(figsize=(1.0 * len(columns) + 2, 0.5 * len(rows) + 1.4), layout="tight")
+    colours = np.sign(values) * np.log10(1 + np.abs(values))
+    axes.imshow(colours, cmap="RdBu", vmin=-3, vmax=3, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        shade = "white" if abs(colours[row, column]) > 2 else "black"
+        axes.text(column, row, f"{value:+.0f}", ha="center", va="center", color=shade)
+    axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
+    axes.set_yticks(range(len(rows)), rows)
+    axes.set_title(title)
+    return figure
+
+
 def plot_curves(x, curves: dict, xlabel: str = "", ylabel: str = "", title: str = "") -> plt.Figure:
     """Draw named curves over one axis.
 

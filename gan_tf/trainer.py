@@ -18,7 +18,7 @@ from gan_tf.scorer import NAMES, Scorer
 
 FRAME_COUNT = 40
 FRAME_GRID = 25  # images in a frame
-CHECKPOINT_STEPS = 250
+CHECKPOINT_STEPS = 500
 
 
 class Stopped(Exception):
@@ -44,7 +44,7 @@ class Trainer(keras.callbacks.Callback):
         self.folder, self.settings, self.dataset, self.scorer = folder, settings, dataset, scorer
         self.steps_per_epoch = len(dataset.x_train) // settings.batch_size
         self.total_steps = settings.epochs * self.steps_per_epoch
-        self.gan = build(settings, self.total_steps)
+        self.gan = build(settings)
         self.z = gan.latent(FRAME_GRID, self.gan.latent_dim, [settings.seed, gan.PICTURES_SEED])
         self.frame_steps = frame_steps(self.total_steps)
         self.losses: list[tuple[float, float]] = []  # generator's, discriminator's; one entry a step

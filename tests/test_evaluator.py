@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_tf import checkpoints, data, evaluator, recipe, runs, trainer
+from gan_tf import checkpoints, data, evaluator, metrics, recipe, runs, trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="mlp")  # 12 steps
@@ -96,6 +96,26 @@ def test_files_that_are_no_evaluator_are_refused(tmp_path):
             bad.write_bytes(content)
         with pytest.raises(evaluator.EvaluatorError, match=re.escape(f"{bad} is no evaluator")):
             evaluator.Evaluator(bad)
+
+
+def test_the_shipped_generator_draws_every_digit(judge):
+    assert runs.PRETRAINED.stat().st_size < 3_000_000
+    generator = runs.pretrained_generator()
+    images = runs.sample_images(generator, 1000, 0)
+    np.testing.assert_array_equal(images, runs.sample_images(runs.pretrained_generator(), 1000, 0))
+    histogram = metrics.mode_histogram(judge.judge(images).probabilities)
+    assert histogram.min() > 0.03
+    assert judge.judge(images).probabilities.max(axis=1).mean() > 0.85  # real test images: 0.99
+
+
+def test_a_damaged_shipped_generator_is_named(tmp_path, monkeypatch):
+    bad = tmp_path / "pretrained.npz"
+    monkeypatch.setattr(runs, "PRETRAINED", bad)
+    for content in (None, b"", b"no archive", b"PK\x03\x04 half of one"):
+        if content is not None:
+            bad.write_bytes(content)
+        with pytest.raises(runs.RunError, match=r"pretrained\.npz cannot be loaded"):
+            runs.pretrained_generator()
 
 
 def test_different_evaluators_are_not_compared(judge, digits):

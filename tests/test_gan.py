@@ -154,7 +154,7 @@ def test_the_average_follows_the_generator_and_ends_near_it():
     first, average = weights_of(model.generator), weights_of(model.generator)
     for step in range(1, 6):
         model.train_step(real_batch())
-        decay = min(0.5, step / (step + 10))
+        decay = min(0.5, step / (step + 3))
         average = [decay * a + (1 - decay) * w for a, w in zip(average, weights_of(model.generator), strict=True)]
     for found, expected, start in zip(model.averaged_generator.get_weights(), average, first, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)  # five float32 roundings

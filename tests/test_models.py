@@ -168,6 +168,55 @@ def test_latent_dim_and_width_of_the_dcgan(latent_dim, width):
     assert discriminator.count_params() == 26 * width + (50 * width**2 + 2 * width) + 49 * 2 * width + 1
 
 
+def test_further_convolutions_and_other_kernels_of_the_dcgan():
+    generator = models.dcgan_generator(width=8, first_kernel=3)
+    kernels = [layer.kernel.shape for layer in layers_of(generator, layers.Conv2DTranspose)]
+    assert kernels == [(3, 3, 16, 32), (5, 5, 8, 16), (5, 5, 1, 8)]
+    discriminator = models.dcgan_discriminator((4, 6, 8), dropout=0.5, input_noise=0.2)
+    kernels = [layer.kernel.shape for layer in layers_of(discriminator, layers.Conv2D)]
+    assert kernels == [(5, 5, 1, 4), (5, 5, 4, 6), (3, 3, 6, 8)]
+    assert [layer.output.shape[1] for layer in layers_of(discriminator, layers.Conv2D)] == [14, 7, 4]
+    assert len(layers_of(discriminator, layers.Dropout)) == 3
+    assert discriminator.layers[0].stddev == 0.2
+
+
+def test_input_noise_is_for_training_only():
+    discriminator, real = models.dcgan_discriminator(8, dropout=0.0, input_noise=0.5), images()
+    calm = [discriminator(real, training=False).numpy() for _ in range(2)]
+    noisy = [discriminator(real, training=True).numpy() for _ in range(2)]
+    np.testing.assert_array_equal(*calm)
+    assert (noisy[0] != noisy[1]).all()
+
+
+def test_the_minibatch_s_deviation_is_one_more_channel():
+    real = np.random.default_rng(0).normal(size=(6, 4, 4, 3)).astype(np.float32)
+    seen = models.MinibatchStddev()(real).numpy()
+    np.testing.assert_array_equal(seen[..., :3], real)
+    np.testing.assert_allclose(seen[..., 3], real.std(axis=0).mean(), rtol=1e-5)
+    assert models.MinibatchStddev()(np.repeat(real[:1], 6, axis=0)).numpy()[..., 3].max() < 2e-4  # all alike
+    discriminator = models.dcgan_discriminator((4, 6, 8), minibatch_stddev=True)
+    assert discriminator.layers[-1].kernel.shape == (4 * 4 * (8 + 1), 1)
+
+
+def test_a_discriminator_with_the_minibatch_s_deviation_survives_its_file(tmp_path):
+    discriminator = models.dcgan_discriminator((4, 6), minibatch_stddev=True)
+    discriminator.save(tmp_path / "d.keras")
+    again = keras.saving.load_model(tmp_path / "d.keras", safe_mode=True)
+    np.testing.assert_array_equal(again(images(), training=False), discriminator(images(), training=False))
+
+
+@pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
+def test_input_noise_must_not_be_negative(bad):
+    with pytest.raises(ValueError, match="input_noise must be 0 or more"):
+        models.dcgan_discriminator(input_noise=bad)
+
+
+@pytest.mark.parametrize("bad", [0, -1, 1.5, True, "64"], ids=repr)
+def test_every_width_of_the_dcgan_must_be_a_positive_integer(bad):
+    with pytest.raises(ValueError, match=rf"width\[1\] must be a positive integer, got {bad!r}"):
+        models.dcgan_discriminator((8, bad))
+
+
 @pytest.mark.parametrize("widths", [(), (3,), (5, 4), [6, 2]])
 def test_widths_of_the_mlp(widths):
     generator = models.mlp_generator(latent_dim=4, widths=widths)
@@ -200,6 +249,7 @@ def test_without_dropout_there_is_no_layer_of_it(build):
     [
         (models.dcgan_generator, "latent_dim"),
         (models.dcgan_generator, "width"),
+        (models.dcgan_generator, "first_kernel"),
         (models.dcgan_discriminator, "width"),
         (models.mlp_generator, "latent_dim"),
     ],

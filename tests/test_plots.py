@@ -287,3 +287,25 @@ def test_the_figure_of_the_train_step_names_what_it_shows():
     text = " ".join(label.get_text() for label in axes.texts)
     for name in ("generator", "discriminator", "real_logits", "fake_logits", "generator_tape", "discriminator_tape"):
         assert name in text
+
+
+# Scores.
+
+
+def test_scores_are_drawn_against_seconds_without_the_row_before_training():
+    history = {"seconds": [0.0, 2.0, 5.0], "images": [0.0, 20.0, 50.0], "frechet_distance": [400.0, 90.0, 30.0]}
+    (line,) = plots.plot_scores({"one run": history}).axes[0].lines
+    assert np.array_equal(line.get_xydata(), [[2.0, 90.0], [5.0, 30.0]])
+    assert line.get_label() == "one run"
+    axes = plots.plot_scores({"one": history, "two": history}, x="images").axes[0]
+    assert [line.get_xydata()[0].tolist() for line in axes.lines] == [[20.0, 90.0]] * 2
+    assert axes.get_xlabel() == "images seen"
+
+
+def test_a_heatmap_writes_each_number_in_its_cell():
+    axes = plots.plot_heatmap([[0.0, 2.0, -300.0], [1.0, -1.0, 5.0]], ["a", "b"], ["x", "y", "z"]).axes[0]
+    written = {text.get_position(): text.get_text() for text in axes.texts}
+    assert written[2, 0] == "-300"
+    assert written[1, 1] == "-1"
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
+    assert np.sign(axes.images[0].get_array()).tolist() == [[0, 1, -1], [1, -1, 1]]

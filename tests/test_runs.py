@@ -146,7 +146,7 @@ def test_a_killed_process_continues_from_its_last_checkpoint(finished, tmp_path,
 
 def test_a_checkpoint_holds_every_variable_of_the_gan(finished):
     """By name and by count: weights, averages, two optimizers, the states of the dropout layers' seeds."""
-    gan = recipe.build(SETTINGS, 12)
+    gan = recipe.build(SETTINGS)
     parts = (gan.generator, gan.discriminator, gan.averaged_generator)
     optimizers = (gan.generator_optimizer, gan.discriminator_optimizer)
     expected = {id(variable) for part in (*parts, *optimizers) for variable in part.variables}

@@ -1,0 +1,36 @@
+"""RESULTS.md: one section for each benchmark, with the machine that it was measured on."""
+
+import os
+import platform
+import re
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+RESULTS = Path(__file__).resolve().parent / "RESULTS.md"
+
+
+def machine() -> str:
+    """Describe the processor, its number of cores for this process and the versions."""
+    name = platform.processor() or platform.machine()
+    if Path("/proc/cpuinfo").exists():
+        name = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text()).group(1)
+    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    native = "with" if "avx512_bf16" in flags or "amx_bf16" in flags else "without"
+    return (
+        f"Measured on {cores} cores of {name}, {native} native bfloat16, {platform.system()}; Python "
+        f"{platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}."
+    )
+
+
+def write_section(title: str, lines: list[str]) -> None:
+    """Print a section, and put it into RESULTS.md in place of the one with the same title."""
+    text = "\n".join([f"## {title}", "", *lines, ""])
+    print(text)
+    old = RESULTS.read_text() if RESULTS.exists() else "# Results\n\nWritten by `make bench`.\n"
+    before, *sections = re.split(r"(?m)^(?=## )", old)
+    kept = {section.splitlines()[0][3:]: section for section in sections}
+    kept[title] = text + "\n"
+    RESULTS.write_text(before.rstrip() + "\n\n" + "\n".join(section.rstrip() + "\n" for section in kept.values()))

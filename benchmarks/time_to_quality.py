@@ -1,0 +1,136 @@
+"""Fréchet distance against seconds of training: the literature's recipe and the default one.
+
+`python benchmarks/time_to_quality.py` takes about an hour and a half on 2 cores. Each run has its own folder under
+runs/time_to_quality and is left alone once it is finished, so that the command can be stopped and started again.
+
+Seconds are images divided by images per second, which are measured with both contestants alternating in one process,
+before any of the long runs: what else the machine does in an hour then weighs on neither. Clock times are kept beside.
+"""
+
+import statistics
+import time
+from pathlib import Path
+
+import keras
+import matplotlib.pyplot as plt
+from literature import BATCH_SIZE, EPOCHS, Literature, batches
+from report import machine, write_section
+from tqdm import tqdm
+
+from gan_tf import data, evaluator, plots, recipe, runs
+from gan_tf.files import read_csv, write_csv
+
+FOLDER = Path(__file__).resolve().parent.parent / "runs" / "time_to_quality"
+PICTURE = Path(__file__).resolve().parent / "time_to_quality.png"
+SEEDS = range(5)
+BUDGETS = {"long": 14}  # epochs beside the default's, seed 0: about 60 s and 600 s
+ROUNDS = 5
+
+
+def alternate(dataset: data.Dataset) -> dict[str, list[float]]:
+    """Return images per second of both contestants, measured in turns of some seconds each."""
+    settings = recipe.Settings(dataset=dataset.name)
+    default = recipe.build(settings)
+    served = data.batches(dataset.x_train, settings.batch_size, seed=0, endless=True)
+    literature, epoch = Literature(seed=0), batches(dataset.x_train).repeat()
+
+    def run_literature(steps: int) -> int:
+        for real in epoch.take(steps):
+            literature.step(real)
+        return steps * BATCH_SIZE
+
+    def run_default(steps: int) -> int:
+        default.fit(served, steps_per_epoch=steps, verbose=0)
+        return steps * settings.batch_size
+
+    contestants = {"literature": (run_literature, 16), "default": (run_default, 4096 // settings.batch_size)}
+    rates = {name: [] for name in contestants}
+    for turn in tqdm(range(ROUNDS + 1), desc="speed", unit="round"):
+        for name, (run, steps) in contestants.items():
+            started = time.perf_counter()
+            images = run(steps)
+            if turn:  # the first round compiles
+                rates[name].append(images / (time.perf_counter() - started))
+    return rates
+
+
+def train_literature(folder: Path, dataset: data.Dataset) -> None:
+    """Train 50 epochs, or go on with them, and score the generator after each as it is drawn from in the literature."""
+    folder.mkdir(parents=True, exist_ok=True)
+    rows, contestant = [], Literature(seed=0)
+    if (folder / "scores.csv").exists():
+        rows = [list(row) for row in zip(*read_csv(folder / "scores.csv").values(), strict=True)]
+        contestant.restore(folder / "state.npz")
+    judge = evaluator.Evaluator()
+    real = judge.judge(dataset.x_test)
+    served, seconds = batches(dataset.x_train), rows[-1][1] if rows else 0.0
+    for epoch in tqdm(range(len(rows), EPOCHS), desc="literature", initial=len(rows), total=EPOCHS, unit="epoch"):
+        keras.utils.set_random_seed(epoch)  # the same noise wherever an earlier part stopped
+        started = time.perf_counter()
+        for batch in served:
+            contestant.step(batch)
+        seconds += time.perf_counter() - started
+        fake = judge.judge(runs.sample_images(contestant.generator, len(real.features), seed=0))
+        scores = evaluator.quick_scores(real, fake)
+        rows.append([(epoch + 1) * len(dataset.x_train), round(seconds, 1), *scores.values()])
+        contestant.save(folder / "state.npz")
+        write_csv(folder / "scores.csv", ("images", "seconds", *scores), rows)
+
+
+def first_below(history: dict, distance: float, rate: float) -> float:
+    """Return the seconds after which a history first reaches a distance; infinite where it does not."""
+    pairs = zip(history["images"], history["frechet_distance"], strict=True)
+    return min((images / rate for images, reached in pairs if reached <= distance), default=float("inf"))
+
+
+def main() -> None:
+    """Run what is not there yet, then write the section of RESULTS.md and the picture."""
+    dataset = data.load("mnist")
+    keras.utils.set_random_seed(0)
+    rates = alternate(dataset)
+    rate = {name: statistics.median(values) for name, values in rates.items()}
+    for seed in SEEDS:
+        runs.train(FOLDER / f"default_{seed}", recipe.Settings(dataset="mnist", seed=seed), evaluate_every=1250)
+    for name, epochs in BUDGETS.items():
+        runs.train(FOLDER / name, recipe.Settings(dataset="mnist", epochs=epochs), evaluate_every=3750)
+    train_literature(FOLDER / "literature_0", dataset)
+
+    history = {path.parent.name: read_csv(path) for path in sorted(FOLDER.glob("*/scores.csv"))}
+    literature = history["literature_0"]
+    target, total = literature["frechet_distance"][-1], literature["images"][-1] / rate["literature"]
+    lines = ["| run | images | seconds | Fréchet distance | rarest digit | reaches the literature's last after |"]
+    lines += ["| --- | --- | --- | --- | --- | --- |"]
+    for name, one in history.items():
+        kind = "literature" if name.startswith("literature") else "default"
+        reached = first_below(one, target, rate[kind])
+        lines.append(
+            f"| {name.replace('_', ', seed ')} | {one['images'][-1]:,.0f} | {one['images'][-1] / rate[kind]:,.0f} "
+            f"| {one['frechet_distance'][-1]:.1f} | {one['smallest_class'][-1]:.1%} "
+            f"| {reached:.0f} s, 1/{total / reached:.0f} of {total:,.0f} s |"
+        )
+    spread = ", ".join(f"{name} {min(v):,.0f} to {max(v):,.0f}, median {rate[name]:,.0f}" for name, v in rates.items())
+    late = literature["frechet_distance"][-20:]
+    lines += ["", f"Images per second, {ROUNDS} alternating turns: {spread}."]
+    lines += [f"The literature's distance over its last 20 epochs: {min(late):.1f} to {max(late):.1f}."]
+    lines += [f"Evaluator: {evaluator.Evaluator()}; 10,000 generated against the 10,000 test images, noise of seed 0."]
+    write_section("Time to quality", [machine(), "", *lines, "", f"![both curves]({PICTURE.name})"])
+    draw(history, rate, target)
+
+
+def draw(history: dict, rate: dict, target: float) -> None:
+    """Draw all curves over seconds."""
+    figure, axes = plt.subplots(figsize=(8, 4.5), layout="tight")
+    curves = {}
+    for name, one in history.items():
+        kind = "literature" if name.startswith("literature") else "default"
+        curves[name.replace("_", ", seed ")] = one | {"seconds": [n / rate[kind] for n in one["images"]]}
+    plots.plot_scores(curves, axes=axes)
+    axes.axhline(target, color="grey", linestyle=":")
+    axes.axhline(target / 2, color="grey", linestyle=":")
+    axes.text(axes.get_xlim()[0], target, " the literature's after 50 epochs", va="bottom", color="grey")
+    axes.text(axes.get_xlim()[0], target / 2, " half of it", va="bottom", color="grey")
+    figure.savefig(PICTURE, dpi=110)
+
+
+if __name__ == "__main__":
+    main()

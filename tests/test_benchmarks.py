@@ -1,0 +1,67 @@
+"""The benchmarks' own arithmetic; what they measure is in benchmarks/RESULTS.md."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gan_tf import data
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import literature  # noqa: E402
+import recipes  # noqa: E402
+import report  # noqa: E402
+import time_to_quality  # noqa: E402
+import train_step  # noqa: E402
+
+
+def test_a_section_is_replaced_and_the_others_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "RESULTS.md")
+    report.write_section("One", ["first"])
+    report.write_section("Two", ["second"])
+    report.write_section("One", ["third"])
+    text = (tmp_path / "RESULTS.md").read_text()
+    assert text == "# Results\n\nWritten by `make bench`.\n\n## One\n\nthird\n\n## Two\n\nsecond\n"
+
+
+def test_the_machine_is_described():
+    assert "cores of" in report.machine()
+    assert "TensorFlow 2." in report.machine()
+
+
+def test_the_work_of_a_step_is_counted():
+    """By hand: multiplications of the generator 51.7 million, of the discriminator 10.4 million, an image."""
+    generator = 100 * 12544 + 49 * 25 * 256 * 128 + 49 * 25 * 128 * 64 + 196 * 25 * 64
+    discriminator = 196 * 25 * 64 + 49 * 25 * 64 * 128 + 6272
+    assert train_step.gflop_per_image() == pytest.approx(2e-9 * (3 * generator + 7 * discriminator))
+
+
+def test_the_first_time_below_a_distance():
+    history = {"images": [0.0, 100.0, 200.0, 300.0], "frechet_distance": [50.0, 20.0, 9.0, 10.0]}
+    assert time_to_quality.first_below(history, 10.0, rate=50.0) == 4.0
+    assert time_to_quality.first_below(history, 8.0, rate=50.0) == float("inf")
+
+
+def test_the_literature_s_recipe_learns_and_goes_on_where_it_was_saved(tmp_path):
+    images = data.load("digits").x_train[:300]
+    sizes = [len(batch) for batch in literature.batches(images)]
+    assert sizes == [256, 44]
+    contestant = literature.Literature(seed=0)
+    real = next(iter(literature.batches(images, 16)))
+    assert -1.0 <= np.min(real) <= np.max(real) <= 1.0
+    losses = [float(contestant.step(real)[1]) for _ in range(3)]
+    assert losses[-1] < losses[0]
+    contestant.save(tmp_path / "state.npz")
+    other = literature.Literature(seed=1)
+    other.restore(tmp_path / "state.npz")
+    for mine, theirs in zip(contestant._variables(), other._variables(), strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+
+
+def test_every_recipe_can_be_built():
+    for _, settings in recipes.VARIANTS.values():
+        model = recipes.build(settings, steps=10)
+        assert model.discriminator.output_shape == (None, 1)
