@@ -7,6 +7,7 @@ Seconds are images divided by images per second, which are measured with both co
 before any of the long runs: what else the machine does in an hour then weighs on neither. Clock times are kept beside.
 """
 
+import math
 import statistics
 import time
 from pathlib import Path
@@ -103,10 +104,11 @@ def main() -> None:
     for name, one in history.items():
         kind = "literature" if name.startswith("literature") else "default"
         reached = first_below(one, target, rate[kind])
+        when = f"{reached:.0f} s, 1/{total / reached:.0f} of {total:,.0f} s" if math.isfinite(reached) else "never"
         lines.append(
             f"| {name.replace('_', ', seed ')} | {one['images'][-1]:,.0f} | {one['images'][-1] / rate[kind]:,.0f} "
             f"| {one['frechet_distance'][-1]:.1f} | {one['smallest_class'][-1]:.1%} "
-            f"| {reached:.0f} s, 1/{total / reached:.0f} of {total:,.0f} s |"
+            f"| {when} |"
         )
     spread = ", ".join(f"{name} {min(v):,.0f} to {max(v):,.0f}, median {rate[name]:,.0f}" for name, v in rates.items())
     late = literature["frechet_distance"][-20:]

@@ -5,7 +5,6 @@ The weights are rounded to 16 bits, which halves the file; the script prints wha
 
 import json
 import sys
-from pathlib import Path
 
 import keras
 import numpy as np
@@ -37,7 +36,7 @@ if __name__ == "__main__":
     assert models.dcgan_generator(**arguments).count_params() == trained.count_params()
     weights = {f"{i:02d}": weight.astype(np.float16) for i, weight in enumerate(trained.get_weights())}
     np.savez_compressed(runs.PRETRAINED, arguments=np.array(json.dumps(arguments)), **weights)
-    print(f"{runs.PRETRAINED.name}: {Path(runs.PRETRAINED).stat().st_size:,} bytes")
+    print(f"{runs.PRETRAINED.name}: {runs.PRETRAINED.stat().st_size:,} bytes")
     mnist = data.load("mnist")
     before, after = distance(trained, mnist), distance(runs.pretrained_generator(), mnist)
     print(f"Fréchet distance in 32 bits {before:.3f}, in 16 bits {after:.3f}")

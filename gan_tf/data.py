@@ -17,6 +17,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gan_tf.files import one_line
+
 ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 SHAPES = {
     "mnist": ((60000, 28, 28), (60000,), (10000, 28, 28), (10000,)),
@@ -207,11 +209,7 @@ def _failures_named(path: Path):
     except Exception as error:  # zipfile, zlib, gzip and NumPy raise many kinds, not all of them documented
         if isinstance(error, OSError) and error.errno:
             raise DataError(f"{path} cannot be read: {error.strerror}; check the file and its permissions") from error
-        raise DataError(f"{path} is damaged or not a dataset ({_line(error)}); delete it and load again") from error
-
-
-def _line(error: object) -> str:
-    return " ".join(str(error).split())[:200] or type(error).__name__
+        raise DataError(f"{path} is damaged or not a dataset ({one_line(error)}); delete it and load again") from error
 
 
 def _read_npz(path: Path, name: str) -> Dataset:
@@ -273,7 +271,7 @@ def _download() -> Dataset:
             os.replace(path, DATA_DIR / "mnist.npz")
             return dataset
     except OSError as error:
-        raise DataError(f"{DATA_DIR} cannot take MNIST ({_line(error)}); repair it or set GAN_TF_DATA") from error
+        raise DataError(f"{DATA_DIR} cannot take MNIST ({one_line(error)}); repair it or set GAN_TF_DATA") from error
 
 
 def _fetch(folder: Path) -> Path:
@@ -297,4 +295,4 @@ def _fetch(folder: Path) -> Path:
     if "path" in outcome:
         return Path(outcome["path"])
     reason = outcome.get("error") or f"nothing after {DOWNLOAD_SECONDS} s"
-    raise DataError(f"the download failed ({_line(reason)}); put mnist.npz into {DATA_DIR} or set GAN_TF_DATA")
+    raise DataError(f"the download failed ({one_line(reason)}); put mnist.npz into {DATA_DIR} or set GAN_TF_DATA")

@@ -15,11 +15,10 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from gan_tf import data, metrics
-from gan_tf.files import first_line
+from gan_tf.files import one_line
 
 SHIPPED = Path(__file__).with_name("evaluator.keras")
 BATCH_SIZE = 250
-IMAGE_SHAPE = (28, 28, 1)
 
 
 class EvaluatorError(Exception):
@@ -54,13 +53,13 @@ class Evaluator:
             self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
             self.model = keras.saving.load_model(path, compile=False, safe_mode=True)
             features, logits = self.model.output_shape
-            if self.model.input_shape[1:] != IMAGE_SHAPE or len(features) != 2 or logits[1:] != (10,):
+            if len(self.model.input_shape) != 4 or len(features) != 2 or logits[1:] != (10,):
                 raise ValueError("it is not a model from images to features and 10 logits")
         except Exception as error:  # Keras raises many kinds for a bad archive
-            raise EvaluatorError(f"{path} is no evaluator ({first_line(error)}); install gan_tf again") from error
+            raise EvaluatorError(f"{path} is no evaluator ({one_line(error)}); install gan_tf again") from error
         self.name = self.model.name
         self._predict = tf.function(
-            functools.partial(self.model, training=False), input_signature=[tf.TensorSpec((None, *IMAGE_SHAPE))]
+            functools.partial(self.model, training=False), input_signature=[tf.TensorSpec(self.model.input_shape)]
         )
 
     def __str__(self) -> str:
@@ -80,8 +79,9 @@ class Evaluator:
         images = np.asarray(images)
         if images.dtype != np.uint8:
             raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype}; data.to_uint8 converts")
-        if images.ndim != 4 or images.shape[1:] != IMAGE_SHAPE or len(images) == 0:
-            raise ValueError(f"images must be (n, 28, 28, 1) with n of at least 1, got {images.shape}")
+        shape = self.model.input_shape[1:]
+        if images.shape[1:] != shape or len(images) == 0:
+            raise ValueError(f"images must be at least one, each of shape {shape}, got {images.shape}")
         features = np.empty((len(images), self.model.output_shape[0][1]), np.float32)
         probabilities = np.empty((len(images), 10), np.float32)
         for start in progress(range(0, len(images), BATCH_SIZE)):
@@ -103,20 +103,27 @@ def same_evaluator(*judged: Judged) -> str:
     return names.pop()
 
 
+QUICK_SCORES = ("frechet_distance", "classifier_score", "class_divergence", "smallest_class")
+
+
 def quick_scores(real: Judged, fake: Judged) -> dict[str, float]:
     """Compute the scores that take less than a second: what `train --evaluate-every` follows.
+
+    Returns:
+        The scores by their names, in the order of `QUICK_SCORES`.
 
     Raises:
         EvaluatorError: different evaluators judged the two.
     """
     same_evaluator(real, fake)
     real_histogram, histogram = (metrics.mode_histogram(judged.probabilities) for judged in (real, fake))
-    return {
-        "frechet_distance": metrics.frechet_distance(real.features, fake.features),
-        "classifier_score": metrics.classifier_score(fake.probabilities),
-        "class_divergence": metrics.jensen_shannon_divergence(real_histogram, histogram),
-        "smallest_class": float(histogram.min()),
-    }
+    scores = (
+        metrics.frechet_distance(real.features, fake.features),
+        metrics.classifier_score(fake.probabilities),
+        metrics.jensen_shannon_divergence(real_histogram, histogram),
+        float(histogram.min()),
+    )
+    return dict(zip(QUICK_SCORES, scores, strict=True))
 
 
 def all_scores(real: Judged, fake: Judged, train: Judged) -> dict[str, float]:

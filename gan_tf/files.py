@@ -1,6 +1,7 @@
 """Files that appear whole or not at all."""
 
 import csv
+import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -30,9 +31,14 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
         raise
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's message, or its kind where it has none."""
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def one_line(error: object) -> str:
+    """Return an error's message in one line of at most 200 characters, or its kind where it has none."""
+    return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def write_json(path: str | Path, content: dict) -> None:
+    """Write an object that people can read, too, whole or not at all."""
+    write_whole(path, lambda file: file.write(json.dumps(content, indent=2).encode() + b"\n"))
 
 
 def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[Iterable]) -> None:

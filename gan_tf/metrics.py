@@ -63,7 +63,7 @@ def frechet_distance(real, fake) -> float:
     Source: Heusel et al. 2017, equation 6. Differs: the root's trace is the sum of the singular values of R_r R_fᵀ,
     where the centred features are Q R: exact for singular covariances, and never complex.
     """
-    real, fake = _features(real, fake)
+    real, fake = _features(real=real, fake=fake)
     means, roots = [], []
     for rows in (real, fake):
         means.append(rows.mean(axis=0))
@@ -91,7 +91,7 @@ def kernel_distance(real, fake) -> KernelDistance:
     smaller variance. The standard error sums both terms of the estimate's Hoeffding decomposition, so that it holds for
     equal distributions (where the first vanishes) and for different ones.
     """
-    real, fake = _features(real, fake)
+    real, fake = _features(real=real, fake=fake)
     n, m = len(real), len(fake)
     real_real, fake_fake, real_fake = _kernel(real, real), _kernel(fake, fake), _kernel(real, fake)
     value = real_real.mean + fake_fake.mean - 2.0 * real_fake.mean
@@ -155,7 +155,7 @@ def precision_recall(real, fake, k: int = 3) -> PrecisionRecall:
 
     Source: Kynkäänniemi et al. 2019, equations 1 and 2. Differs: none.
     """
-    real, fake = _features(real, fake, k)
+    real, fake = _features(k, real=real, fake=fake)
     real_radii, fake_radii = radii(real, k), radii(fake, k)
     precise, recalled = np.zeros(len(fake), bool), np.zeros(len(real), bool)
     for rows, distances in squared_distances(real, fake, real_radii, fake_radii):
@@ -178,7 +178,7 @@ def density_coverage(real, fake, k: int = 5) -> DensityCoverage:
     Source: Naeem et al. 2020, equations 5 and 6. Differs: a fake on the edge of a ball counts as inside, as in
     `precision_recall`; it matters only for exact copies.
     """
-    real, fake = _features(real, fake, k)
+    real, fake = _features(k, real=real, fake=fake)
     real_radii = radii(real, k)
     held = np.zeros(len(real), np.int64)
     for rows, distances in squared_distances(real, fake, real_radii):
@@ -201,8 +201,7 @@ def memorisation(train, held_out, fake) -> Memorisation:
     training row. Differs: one cell in place of a partition of the space; `copied` is ours, for a few copies among many
     new rows, which the z-score misses when the new ones lie far out.
     """
-    train, held_out = _features(train, held_out, names=("train", "held_out"))
-    train, fake = _features(train, fake, names=("train", "fake"))
+    train, held_out, fake = _features(train=train, held_out=held_out, fake=fake)
     held_out_distances, fake_distances = nearest(held_out, train), nearest(fake, train)
     m, n = len(fake), len(held_out)
     both = np.concatenate([fake_distances, held_out_distances])
@@ -266,24 +265,27 @@ def jensen_shannon_divergence(first, second) -> float:
     return float((special.rel_entr(first, middle).sum() + special.rel_entr(second, middle).sum()) / 2)
 
 
-def _features(real, fake, k: int = 1, names: tuple[str, str] = ("real", "fake")) -> tuple[np.ndarray, np.ndarray]:
-    """Return both as float64 matrices of the same width, or say what is wrong."""
+LARGEST = 1e20  # features beyond it do not fit into float64 once the cubic kernel is squared: their 12th power
+
+
+def _features(k: int = 1, **named) -> list[np.ndarray]:
+    """Return all as float64 matrices of the same width, or say which is wrong and why."""
     if isinstance(k, bool) or not isinstance(k, int | np.integer) or k < 1:
         raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
-    matrices = []
-    for name, rows in zip(names, (real, fake), strict=True):
+    matrices = {}
+    for name, rows in named.items():
         rows = np.asarray(rows)
         if rows.ndim != 2 or rows.dtype.kind not in "fiub" or rows.shape[1] == 0:
             raise ValueError(f"{name} must be a matrix of numbers (rows, features), got {rows.dtype} {rows.shape}")
         if len(rows) <= k:
             raise ValueError(f"{name} must have at least {k + 1} rows, got {len(rows)}")
-        if not np.isfinite(rows).all():
-            raise ValueError(f"{name} holds NaN or infinity: look at the images that it comes from")
-        matrices.append(rows.astype(np.float64))
-    if matrices[0].shape[1] != matrices[1].shape[1]:
-        widths = [matrix.shape[1] for matrix in matrices]
-        raise ValueError(f"{names[0]} and {names[1]} must have the same features, got {widths[0]} and {widths[1]}")
-    return matrices[0], matrices[1]
+        matrices[name] = rows.astype(np.float64)
+        if not np.abs(matrices[name]).max() <= LARGEST:  # False for NaN
+            raise ValueError(f"{name} holds NaN or infinity, or more than 1e20: look at the images that it comes from")
+    widths = [rows.shape[1] for rows in matrices.values()]
+    if len(set(widths)) > 1:
+        raise ValueError(f"{' and '.join(named)} must have the same features, got {' and '.join(map(str, widths))}")
+    return list(matrices.values())
 
 
 def _probabilities(probabilities) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import platform
 from pathlib import Path
@@ -16,7 +17,7 @@ from PIL import Image
 import gan_tf
 from gan_tf import data, evaluator, models, plots
 from gan_tf.checkpoints import RunError
-from gan_tf.files import first_line, read_csv, write_png, write_whole
+from gan_tf.files import one_line, read_csv, write_json, write_png, write_whole
 from gan_tf.gan import sample_images
 from gan_tf.recipe import Settings, fastest_precision
 from gan_tf.scorer import Scorer
@@ -53,6 +54,7 @@ def train(folder: str | Path, settings: Settings, evaluate_every: int | None = N
         RunError: the folder holds something else, or cannot be written, or the losses became NaN.
         Stopped: SIGINT or SIGTERM came; everything is saved.
         data.DataError: the dataset cannot be used.
+        evaluator.EvaluatorError: the evaluator cannot be used.
         ValueError: the batch size is larger than the dataset.
     """
     folder = Path(folder)
@@ -68,9 +70,7 @@ def train(folder: str | Path, settings: Settings, evaluate_every: int | None = N
         folder.mkdir(parents=True, exist_ok=True)
         try:
             with FileLock(folder / ".lock", timeout=0):
-                write_whole(
-                    folder / "config.json", lambda file: file.write(json.dumps(asked, indent=2).encode() + b"\n")
-                )
+                write_json(folder / "config.json", asked)
                 scorer = Scorer(folder, dataset, evaluate_every, settings.seed) if evaluate_every else None
                 trainer = Trainer(folder, settings, dataset, scorer)
                 trainer.train()
@@ -84,12 +84,11 @@ def write_outputs(folder: Path, settings: Settings, generator: keras.Model) -> N
     """Write a finished run's pictures and, last of all, its generator."""
     write_gif(folder, folder / "progress.gif")
     write_images(folder / "samples.png", sample_images(generator, 100, settings.seed))
-    figure = plots.plot_losses(read_csv(folder / "losses.csv"))
-    write_whole(folder / "losses.png", lambda file: figure.savefig(file, format="png"))
-    plt.close(figure)
+    figures = {"losses.png": plots.plot_losses(read_csv(folder / "losses.csv"))}
     if (folder / "scores.csv").exists():
-        figure = plots.plot_scores({folder.name: read_csv(folder / "scores.csv")})
-        write_whole(folder / "scores.png", lambda file: figure.savefig(file, format="png"))
+        figures["scores.png"] = plots.plot_scores({folder.name: read_csv(folder / "scores.csv")})
+    for name, figure in figures.items():
+        write_whole(folder / name, functools.partial(figure.savefig, format="png"))
         plt.close(figure)
     partial = folder / ".partial.keras"
     generator.save(partial)
@@ -157,7 +156,7 @@ def load_generator(folder: str | Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except Exception as error:  # Keras raises many kinds for a bad archive
-        raise RunError(f"{path} cannot be loaded ({first_line(error)}); train the run again") from error
+        raise RunError(f"{path} cannot be loaded ({one_line(error)}); train the run again") from error
 
 
 def pretrained_generator() -> keras.Model:
@@ -176,7 +175,7 @@ def pretrained_generator() -> keras.Model:
             names = sorted(set(archive.files) - {"arguments"})
             generator.set_weights([archive[name].astype(np.float32) for name in names])
     except Exception as error:  # NumPy, zipfile and Keras raise many kinds
-        raise RunError(f"{PRETRAINED} cannot be loaded ({first_line(error)}); install gan_tf again") from error
+        raise RunError(f"{PRETRAINED} cannot be loaded ({one_line(error)}); install gan_tf again") from error
     return generator
 
 
@@ -212,7 +211,7 @@ def evaluate(folder: str | Path, count: int | None = None, seed: int = 0) -> dic
     fake, untrained = (sample_images(model, count, seed) for model in (generator, keras.models.clone_model(generator)))
     report = evaluator.report(evaluator.Evaluator(), dataset, fake, untrained, seed)
     with errors_named(folder):
-        write_whole(folder / "metrics.json", lambda file: file.write(json.dumps(report, indent=2).encode() + b"\n"))
+        write_json(folder / "metrics.json", report)
     return report
 
 

@@ -12,9 +12,10 @@ from tqdm import tqdm
 
 from gan_tf import checkpoints, data, gan, plots
 from gan_tf.checkpoints import RunError
+from gan_tf.evaluator import QUICK_SCORES
 from gan_tf.files import write_csv, write_png
 from gan_tf.recipe import Settings, build
-from gan_tf.scorer import NAMES, Scorer
+from gan_tf.scorer import Scorer
 
 FRAME_COUNT = 40
 FRAME_GRID = 25  # images in a frame
@@ -49,7 +50,7 @@ class Trainer(keras.callbacks.Callback):
         self.frame_steps = frame_steps(self.total_steps)
         self.losses: list[tuple[float, float]] = []  # generator's, discriminator's; one entry a step
         self.epoch_seconds: list[float] = []  # training time at the end of each epoch
-        self.scores: list[tuple[float, ...]] = []  # step, images, seconds, then as in scorer.NAMES
+        self.scores: list[tuple[float, ...]] = []  # step, images, seconds, then QUICK_SCORES
         self.scored_by = scorer.evaluator.sha256 if scorer else ""
         self.seconds = 0.0
         self.stop_signal = 0
@@ -156,7 +157,7 @@ class Trainer(keras.callbacks.Callback):
             means = pairs[end - self.steps_per_epoch : end].mean(axis=0).round(6)
             scores = [row[3:] for row in self.scores if row[0] <= end][-1] if self.scores else ()
             rows.append((epoch, end, end * batch_size, round(seconds, 2), *means, *scores))
-        scored = NAMES if self.scores else ()
+        scored = QUICK_SCORES if self.scores else ()
         write_csv(self.folder / "history.csv", ("epoch", "step", "images", "seconds", *columns, *scored), rows)
         window = max(1, self.total_steps // 200)
         ends = range(window, self.step + 1, window)

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 IMPORTS = {
     "__init__": set(),
     "files": set(),
-    "data": set(),
+    "data": {"files"},
     "models": set(),
     "losses": set(),
     "gan": {"data", "losses"},
@@ -25,7 +25,7 @@ IMPORTS = {
     "recipe": {"data", "gan", "losses", "models"},
     "checkpoints": {"files", "gan"},
     "scorer": {"data", "evaluator", "gan"},
-    "trainer": {"checkpoints", "data", "files", "gan", "plots", "recipe", "scorer"},
+    "trainer": {"checkpoints", "data", "evaluator", "files", "gan", "plots", "recipe", "scorer"},
     "runs": {"checkpoints", "data", "evaluator", "files", "gan", "models", "plots", "recipe", "scorer", "trainer"},
     "__main__": {"data", "evaluator", "runs"},
 }

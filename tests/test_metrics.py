@@ -320,6 +320,7 @@ PAIRS = {
     [
         (np.full((20, 3), np.nan), "holds NaN or infinity"),
         (np.full((20, 3), np.inf), "holds NaN or infinity"),
+        (np.full((20, 3), -1e21), "or more than 1e20"),
         (np.zeros((0, 3)), "must have at least"),
         (np.zeros((1, 3)), "must have at least"),
         (np.zeros((20, 0)), "must be a matrix"),
@@ -336,6 +337,12 @@ def test_bad_features_are_refused(metric, side, bad, says):
     pair[side] = bad
     with pytest.raises(ValueError, match=says):
         metric(*pair)
+
+
+@pytest.mark.parametrize("metric", PAIRS.values(), ids=PAIRS)
+def test_the_largest_features_give_finite_scores(metric):
+    real, fake = (np.clip(draw(50, 3, seed), -1, 1) * metrics.LARGEST for seed in range(2))
+    assert np.isfinite(metric(real, fake)).all()
 
 
 @pytest.mark.parametrize("k", [0, -1, 1.5, True, "3", None])
