@@ -8,12 +8,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-BLOCK = 1 << 22  # entries in memory at once: 32 MB of float64
+BLOCK = 1 << 20  # entries in memory at once: 8 MB of float64, which a processor keeps near
+FEWEST_ROWS = 64  # below which a matrix product is slow
 
 
 def parts(left: np.ndarray, right: np.ndarray) -> Iterator[slice]:
-    """Cut the rows of `left` so that each part, against all of `right`, fills one block."""
-    size = max(1, BLOCK // len(right))
+    """Cut the rows of `left` so that each part, against all of `right`, about fills one block."""
+    size = max(FEWEST_ROWS, BLOCK // len(right))
     return (slice(start, start + size) for start in range(0, len(left), size))
 
 
@@ -31,10 +32,10 @@ def squared_distances(
     Yields:
         A slice of the rows of `left`, and float64 (rows, m).
     """
-    middle = left.mean(axis=0)
-    tolerance = 1e-12 * (_lengths(left - middle).max() + _lengths(right - middle).max())
+    left_factor, right_factor = _factors(left, right)
+    tolerance = 1e-12 * (left_factor[:, -2].max() + right_factor[-1].max())
     for part in parts(left, right):
-        distances = _fast(left[part] - middle, right - middle)
+        distances = left_factor[part] @ right_factor
         for limits in (left_limits[part, np.newaxis], right_limits):
             if limits is not None:
                 i, j = np.nonzero(np.abs(distances - limits) <= tolerance)
@@ -44,10 +45,10 @@ def squared_distances(
 
 def radii(rows: np.ndarray, k: int) -> np.ndarray:
     """Return each row's squared distance to its k-th nearest neighbour among the others, float64 (n,)."""
-    centred = rows - rows.mean(axis=0)
+    left_factor, right_factor = _factors(rows, rows)
     squared = np.empty(len(rows))
     for part in parts(rows, rows):
-        distances = _fast(centred[part], centred)
+        distances = left_factor[part] @ right_factor
         own = np.arange(len(distances))
         distances[own, own + part.start] = np.inf
         neighbours = np.argpartition(distances, k - 1, axis=1)[:, k - 1]
@@ -57,10 +58,10 @@ def radii(rows: np.ndarray, k: int) -> np.ndarray:
 
 def nearest(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Return each row's distance to the nearest row of `reference`, float64 (n,)."""
-    middle = reference.mean(axis=0)
+    left_factor, right_factor = _factors(rows, reference)
     found = np.empty(len(rows))
     for part in parts(rows, reference):
-        neighbours = _fast(rows[part] - middle, reference - middle).argmin(axis=1)
+        neighbours = (left_factor[part] @ right_factor).argmin(axis=1)
         found[part] = np.sqrt(_lengths(rows[part] - reference[neighbours]))
     return found
 
@@ -69,8 +70,9 @@ def _lengths(rows: np.ndarray) -> np.ndarray:
     return np.square(rows).sum(axis=1)
 
 
-def _fast(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    distances = left @ (-2.0 * right.T)
-    distances += _lengths(left)[:, np.newaxis]
-    distances += _lengths(right)
-    return distances
+def _factors(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return two matrices whose product is |x|² - 2 x·y + |y|²: rows of [x, |x|², 1], columns of [-2 y, 1, |y|²]."""
+    middle = right.mean(axis=0)  # short vectors round less
+    left, right = left - middle, right - middle
+    left_factor = np.column_stack([left, _lengths(left), np.ones(len(left))])
+    return left_factor, np.column_stack([-2.0 * right, np.ones(len(right)), _lengths(right)]).T

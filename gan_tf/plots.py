@@ -53,13 +53,17 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
     return cells.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
 
 
-def plot_images(images: np.ndarray, title: str = "", columns: int | None = None) -> plt.Figure:
-    """Draw a grid of uint8 images (n, 28, 28, 1) at about three screen pixels a pixel."""
+def plot_images(images: np.ndarray, title: str = "", columns: int | None = None, row_names=()) -> plt.Figure:
+    """Draw a grid of uint8 images (n, 28, 28, 1) at about three screen pixels a pixel, its rows named on the left."""
     grid = image_grid(images, columns)
-    figure, axes = plt.subplots(figsize=(grid.shape[1] / 60, grid.shape[0] / 60 + 0.4 * bool(title)))
+    width = grid.shape[1] / 60 + 1.2 * bool(row_names)
+    figure, axes = plt.subplots(figsize=(width, grid.shape[0] / 60 + 0.4 * bool(title)))
     axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_title(title)
-    axes.axis("off")
+    axes.set_frame_on(False)
+    axes.tick_params(length=0)
+    axes.set_xticks([])
+    axes.set_yticks((np.arange(len(row_names)) + 0.5) * len(grid) / max(1, len(row_names)), row_names)
     figure.tight_layout()
     return figure
 
@@ -102,7 +106,7 @@ def plot_scores(histories: dict[str, dict[str, list[float]]], x: str = "seconds"
 
 
 def plot_heatmap(values, rows: list[str], columns: list[str], title: str = "") -> plt.Figure:
-    """Draw a table of changes: colour by sign and size (on a symmetric logarithmic scale), the number in each cell.
+    """Draw a table of changes: the number in each cell, darker the larger it is either way, on a logarithmic scale.
 
     Args:
         values: (rows, columns) numbers, 0 for no change.
@@ -111,10 +115,10 @@ def plot_heatmap(values, rows: list[str], columns: list[str], title: str = "") -
     """
     values = np.asarray(values)
     figure, axes = plt.subplots(figsize=(1.0 * len(columns) + 2, 0.5 * len(rows) + 1.4), layout="tight")
-    colours = np.sign(values) * np.log10(1 + np.abs(values))
-    axes.imshow(colours, cmap="RdBu", vmin=-3, vmax=3, aspect="auto")
+    colours = np.log10(1 + np.abs(values))
+    axes.imshow(colours, cmap="Blues", vmin=0, vmax=3, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
-        shade = "white" if abs(colours[row, column]) > 2 else "black"
+        shade = "white" if colours[row, column] > 1.8 else "black"
         axes.text(column, row, f"{value:+.0f}", ha="center", va="center", color=shade)
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     axes.set_yticks(range(len(rows)), rows)

@@ -228,6 +228,18 @@ def test_plot_images_shows_the_grid_in_full_range():
     assert axes.get_title() == "a title"
 
 
+def test_plot_images_names_rows_at_their_height():
+    (axes,) = plots.plot_images(images(6, 28, 28), columns=3, row_names=["top", "bottom"]).axes
+    height = len(axes.images[0].get_array())
+    assert [
+        (label.get_text(), tick) for label, tick in zip(axes.get_yticklabels(), axes.get_yticks(), strict=True)
+    ] == [
+        ("top", height / 4),
+        ("bottom", height * 3 / 4),
+    ]
+    assert len(plots.plot_images(images(6, 28, 28)).axes[0].get_yticks()) == 0
+
+
 def test_plot_losses_draws_each_player_and_where_neither_knows_better():
     history = {"images": [10, 20, 30], "generator_loss": [0.7, 0.9, 1.0], "discriminator_loss": [1.4, 1.2, 1.1]}
     (axes,) = plots.plot_losses(history).axes
@@ -308,4 +320,5 @@ def test_a_heatmap_writes_each_number_in_its_cell():
     assert written[2, 0] == "-300"
     assert written[1, 1] == "-1"
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
-    assert np.sign(axes.images[0].get_array()).tolist() == [[0, 1, -1], [1, -1, 1]]
+    shades = axes.images[0].get_array()
+    assert shades[0, 2] > shades[1, 2] > shades[0, 1] > shades[1, 0] == shades[1, 1] > shades[0, 0] == 0
