@@ -17,31 +17,49 @@ examples:
   python -m gan_tf evaluate runs/dcgan               score it, write runs/dcgan/metrics.json
 
 exit codes: 0 done; 1 a failure, told in one line; 2 wrong usage; 130 and 143 stopped by a signal, after saving
-environment: GAN_TF_DATA, a folder to look for datasets in first; GAN_TF_OFFLINE=1, never download
+environment: GAN_TF_DATA, a folder to look for datasets in first; GAN_TF_OFFLINE=1, never download;
+GAN_TF_TRACEBACK=1, show where an error came from
 """
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = parser().parse_args(arguments)
-    import_tensorflow_quietly()
-    from gan_tf import data, evaluator, runs
-
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # names of files need not be text
     try:
+        import_tensorflow_quietly()
+        from gan_tf import runs
+
         options.command(options, runs)
-    except runs.Stopped as stopped:
-        print(f"{stopped}. Continue with: python -m gan_tf {shlex.join(sys.argv[1:])}", file=sys.stderr)
-        return 128 + stopped.signal_number
     except KeyboardInterrupt:
-        print("gan_tf: stopped before the training began; nothing was lost", file=sys.stderr)
+        print("gan_tf: stopped; what was saved before is intact", file=sys.stderr)
         return 130
-    except (runs.RunError, data.DataError, evaluator.EvaluatorError) as error:
-        print(f"gan_tf: {error}", file=sys.stderr)
-        return 1
-    except ValueError as error:
-        print(f"gan_tf: {error}", file=sys.stderr)
-        return 2
+    except Exception as error:
+        if os.environ.get("GAN_TF_TRACEBACK"):
+            raise
+        again = (
+            f". Continue with: python -m gan_tf {shlex.join(sys.argv[1:])}" if hasattr(error, "signal_number") else ""
+        )
+        print(f"gan_tf: {' '.join(told(error).split())}{again}", file=sys.stderr)
+        return exit_code(error)
     return 0
+
+
+def told(error: Exception) -> str:
+    """Return what the user is told: our own messages as they are, of others what kind they are, too."""
+    if type(error).__module__.startswith("gan_tf.") or type(error) is ValueError:
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'}: {error.strerror}"
+    return f"unexpected {type(error).__name__}: {str(error)[:300]} (GAN_TF_TRACEBACK=1 shows where)"
+
+
+def exit_code(error: Exception) -> int:
+    """Return 128 and the signal's number, 2 for wrong usage, 1 for everything else."""
+    if hasattr(error, "signal_number"):
+        return 128 + error.signal_number
+    return 2 if type(error) is ValueError else 1
 
 
 def parser() -> argparse.ArgumentParser:
@@ -87,6 +105,19 @@ def parser() -> argparse.ArgumentParser:
         help="of the arithmetic; weights stay float32; auto: what a few timed steps find fastest (default: float32)",
     )
     train.add_argument(
+        "--devices",
+        choices=("auto", "one", "mirrored", "multiworker"),
+        default="auto",
+        help="one; mirrored: all of this machine; multiworker: all of TF_CONFIG or Slurm; auto: all GPUs (default)",
+    )
+    train.add_argument(
+        "--checkpoint-every",
+        type=at_least(1),
+        default=500,
+        metavar="STEPS",
+        help="from one checkpoint to the next: what a kill costs at most (default: 500)",
+    )
+    train.add_argument(
         "--evaluate-every",
         type=at_least(1),
         metavar="STEPS",
@@ -125,15 +156,16 @@ def parser() -> argparse.ArgumentParser:
 
 def train_run(options, runs) -> None:
     """Train into a run folder. A stopped run of the same settings is continued, a finished one is left as it is."""
-    names = ("dataset", "epochs", "batch_size", "seed", "model", "loss", "precision")
+    names = ("dataset", "epochs", "batch_size", "seed", "model", "loss", "precision", "devices")
     settings = runs.Settings(**{name: getattr(options, name) for name in names})
     started = time.perf_counter()
-    gif = runs.train(options.run, settings, options.evaluate_every)
+    gif = runs.train(options.run, settings, options.evaluate_every, options.checkpoint_every)
     print(f"After {time.perf_counter() - started:.0f} s the progress GIF is at {gif}")
 
 
 def sample_run(options, runs) -> None:
     """Draw images from a finished run's generator, always the same ones for the same seed."""
+    runs.check_memory(4000 * options.count, f"drawing {options.count} images")  # z, uint8, and a copy of these
     images = runs.sample_images(runs.load_generator(options.run), options.count, options.seed)
     with runs.errors_named(options.out):
         runs.write_images(options.out, images)

@@ -4,19 +4,22 @@
 and neither it nor `.weights.h5` holds the states of seed generators; hence plain `.npz`, which a test compares by name.
 """
 
+import json
 import re
 import zipfile
-import zlib
 from pathlib import Path
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from gan_tf.files import write_whole
+from gan_tf.files import one_line, write_whole
 from gan_tf.gan import GAN
+from gan_tf.untrusted import read_arrays
 
 KEPT = 3
+MOST_BYTES = 1 << 30  # of one checkpoint; that of the literature's networks has 40 MB
+CURE = "A lower learning rate or float32 usually helps"
 
 
 class RunError(Exception):
@@ -44,6 +47,8 @@ def variables(gan: GAN) -> dict[str, keras.Variable]:
 def save(folder: Path, gan: GAN, step: int, records: dict[str, np.ndarray]) -> None:
     """Write a checkpoint and delete all but the newest three.
 
+    Its order is one in which a kill loses nothing: the new one is whole before an old one goes.
+
     Args:
         folder: where; made if it is missing.
         gan: compiled.
@@ -52,33 +57,79 @@ def save(folder: Path, gan: GAN, step: int, records: dict[str, np.ndarray]) -> N
 
     Raises:
         OSError: it cannot be written; the checkpoints before it are intact.
+        RunError: a variable is NaN or infinite; the checkpoints before it are intact.
     """
     folder.mkdir(exist_ok=True)
     state = {name: keras.ops.convert_to_numpy(variable) for name, variable in variables(gan).items()}
+    for name, array in state.items():
+        if not np.isfinite(array).all():
+            raise RunError(
+                f"{name} became NaN or infinite by step {step:,}; the checkpoints before it are intact. {CURE}"
+            )
     write_whole(folder / f"{step:09d}.npz", lambda file: np.savez(file, **state, **records))
-    for old in sorted(folder.glob("*.npz"))[:-KEPT]:
+    for old in _paths(folder)[:-KEPT]:
         old.unlink()
 
 
-def restore(folder: Path, gan: GAN) -> dict[str, np.ndarray] | None:
+def _paths(folder: Path) -> list[Path]:
+    """Return the checkpoints, the oldest first."""
+    return sorted(path for path in folder.glob("*.npz") if re.fullmatch(r"[0-9]{9}", path.stem))
+
+
+def restore(folder: Path, gan: GAN, config: dict) -> dict[str, np.ndarray] | None:
     """Load the newest whole checkpoint into a GAN and return its records, or None where no checkpoint was written.
 
+    One that cannot be read is warned of, and the one before it is used.
+
+    Args:
+        folder: where `save` wrote.
+        gan: compiled, of the same settings.
+        config: what the run's config.json should hold.
+
     Raises:
-        RunError: it belongs to another model, or there are some and all are damaged.
+        RunError: it belongs to another run or model, or there are some and all are damaged.
     """
-    paths = sorted(folder.glob("*.npz"), reverse=True)
-    for path in paths:
+    paths = _paths(folder)
+    for path in reversed(paths):
         try:
-            with np.load(path, allow_pickle=False) as archive:
-                state = {name: archive[name] for name in archive.files}
-        except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
-            tqdm.write(f"warning: {path} is damaged ({error}); the checkpoint before it is used")
+            state = _read(path)
+            before = json.loads(str(state["config"]))
+            different = differences(before, config)
+        except Exception as error:  # zipfile, zlib and NumPy raise many kinds
+            tqdm.write(f"warning: {path} is damaged ({one_line(error)}); the checkpoint before it is used")
             continue
+        if different:
+            raise RunError(f"{path} is of another run ({'; '.join(different)}); restore the right one, or delete it")
         _assign(path, gan, state)
         return {name: array for name, array in state.items() if "/" not in name}
     if paths:
         raise RunError(f"every checkpoint in {folder} is damaged; train into another folder")
     return None
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    """Read a checkpoint whose records fit its step, or raise whatever tells that it is damaged."""
+    with zipfile.ZipFile(path) as archive:
+        if (size := sum(member.file_size for member in archive.infolist())) > MOST_BYTES:
+            raise ValueError(f"it unpacks to {size:,} bytes")
+        names = [name.removesuffix(".npy") for name in archive.namelist()]
+    state = read_arrays(path, dict.fromkeys(names, MOST_BYTES))
+    losses, seconds = state["losses"], state["epoch_seconds"]
+    if losses.shape != (int(path.stem), 2) or seconds.ndim != 1 or not np.isfinite(float(state["seconds"])):
+        raise ValueError("its records do not fit its step")
+    return state
+
+
+def differences(before: dict, now: dict) -> list[str]:
+    """Name what keeps a run from being continued to the same bits: settings, replicas, images, versions."""
+    old, new = before["settings"], now["settings"]
+    found = [f"{name}: {old.get(name)} there, {new[name]} asked" for name in new if old.get(name) != new[name]]
+    if before.get("replicas") != now["replicas"]:
+        found.append(f"replicas: {before.get('replicas')} there, {now['replicas']} here")
+    for name in ("gan_tf", "tensorflow", "keras"):
+        if (old := before["versions"].get(name)) != (new := now["versions"][name]):
+            found.append(f"{name}: {old} there, {new} installed")
+    return found + ["other images"] * (before["dataset_sha256"] != now["dataset_sha256"] and not found)
 
 
 def _assign(path: Path, gan: GAN, state: dict[str, np.ndarray]) -> None:

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import BinaryIO
@@ -21,7 +22,8 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     path = Path(path)
     partial = path.with_name(f".{path.name}.partial")
     try:
-        with open(partial, "wb") as file:
+        partial.unlink(missing_ok=True)
+        with open(partial, "xb") as file:  # never through a link that somebody put there
             write(file)
             file.flush()
             os.fsync(file.fileno())
@@ -34,6 +36,14 @@ def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
 def one_line(error: object) -> str:
     """Return an error's message in one line of at most 200 characters, or its kind where it has none."""
     return " ".join(str(error).split())[:200] or type(error).__name__
+
+
+def total_memory() -> int:
+    """Return this machine's memory in bytes, or infinity where it does not say."""
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return sys.maxsize
 
 
 def write_json(path: str | Path, content: dict) -> None:

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gan_tf import data, losses
+from gan_tf import data, devices, losses
 
 PICTURES_SEED = -1  # in the noise of pictures; training has the step in its place, which is never negative
 
@@ -28,19 +28,21 @@ def latent(count: int, latent_dim: int, seed) -> tf.Tensor:
     return tf.random.stateless_normal((count, latent_dim), seed)
 
 
-def sample_images(generator: keras.Model, count: int, seed: int) -> np.ndarray:
+def sample_images(generator: keras.Model, count: int, seed: int, progress=iter) -> np.ndarray:
     """Draw images from a generator, 500 at a time.
 
     Args:
         generator: z, float32 (n, latent_dim), to images in [-1, 1].
         count: how many.
         seed: of z; the same seed gives the same images.
+        progress: wraps the iteration over batches, as `tqdm` does.
 
     Returns:
         uint8 (count, 28, 28, 1).
     """
     z = latent(count, generator.input_shape[-1], [seed, PICTURES_SEED])
-    return np.concatenate([data.to_uint8(generator(z[i : i + 500], training=False)) for i in range(0, count, 500)])
+    batches = progress(range(0, count, 500))
+    return np.concatenate([data.to_uint8(generator(z[i : i + 500], training=False)) for i in batches])
 
 
 class GAN(keras.Model):
@@ -82,6 +84,9 @@ class GAN(keras.Model):
         self.average_decay = average_decay
         self.seed = seed
         self.latent_dim = generator.input_shape[-1]
+        if self.distribute_strategy.num_replicas_in_sync > 1:
+            devices.adapt(generator)
+            devices.adapt(discriminator)
         self.trackers = {
             name: keras.metrics.Mean(name=name) for name in ("loss", "generator_loss", "discriminator_loss")
         }
@@ -113,11 +118,14 @@ class GAN(keras.Model):
         self.discriminator_optimizer = discriminator_optimizer
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-        self.adversarial_loss = loss
+        self.adversarial_loss = loss.share(self.distribute_strategy.num_replicas_in_sync)
 
     def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Return the averaged generator's images for z, float32 (batch, 28, 28, 1) in [-1, 1]."""
         return self.averaged_generator(z, training=training)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
+        """Do nothing: all is built, and what Keras does here under a strategy would swallow the first batch."""
 
     def train_step(self, real: tf.Tensor) -> dict[str, tf.Tensor]:
         """Take one step for each player on one batch.
@@ -130,7 +138,9 @@ class GAN(keras.Model):
             their sum, which says nothing of quality: it is there because Keras's `TerminateOnNaN` watches that name.
         """
         step = self.generator_optimizer.iterations
-        z = latent(tf.shape(real)[0], self.latent_dim, [self.seed, tf.cast(step, tf.int32)])
+        size, (replica, replicas) = tf.shape(real)[0], devices.replica()
+        z = latent(size * replicas, self.latent_dim, [self.seed, tf.cast(step, tf.int32)])
+        z = z[replica * size : (replica + 1) * size]  # on one device, all of it
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
             fake = self.generator(z, training=True)
             real_logits = self.discriminator(real, training=True)
@@ -147,14 +157,16 @@ class GAN(keras.Model):
         self.generator_optimizer.apply(generator_gradients, self.generator.trainable_variables)
         self.discriminator_optimizer.apply(discriminator_gradients, self.discriminator.trainable_variables)
         self._update_average()
+        # Keras cannot take the mean of scalars over several workers (tensorflow/tensorflow#72388).
+        shape = [1] if devices.several_workers(self.distribute_strategy) else []
         step_losses = {
-            "loss": generator_loss + discriminator_loss,
-            "generator_loss": generator_loss,
-            "discriminator_loss": discriminator_loss,
+            "loss": replicas * (generator_loss + discriminator_loss),
+            "generator_loss": replicas * generator_loss,
+            "discriminator_loss": replicas * discriminator_loss,
         }
         for name, value in step_losses.items():
             self.trackers[name].update_state(value)
-        return step_losses
+        return {name: tf.reshape(value, shape) for name, value in step_losses.items()}
 
     def _update_average(self) -> None:
         step = tf.cast(self.generator_optimizer.iterations, tf.float32)

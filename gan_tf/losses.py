@@ -25,6 +25,12 @@ class Loss(NamedTuple):
     generator: Callable[[tf.Tensor], tf.Tensor]
     discriminator: Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
+    def share(self, replicas: int) -> "Loss":
+        """Return what each of several replicas minimises: their gradients add up to those of the whole batch."""
+        if replicas == 1:
+            return self
+        return Loss(lambda fake: self.generator(fake) / replicas, lambda *both: self.discriminator(*both) / replicas)
+
 
 def cross_entropy_discriminator_loss(real_logits: tf.Tensor, fake_logits: tf.Tensor) -> tf.Tensor:
     """Return -V(D, G) = -E[log D(x)] - E[log(1 - D(G(z)))], which the discriminator minimises.

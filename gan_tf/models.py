@@ -5,6 +5,8 @@ import math
 import keras
 from keras import layers
 
+from gan_tf.devices import mean_over_replicas
+
 IMAGE_SHAPE = (28, 28, 1)
 
 
@@ -58,8 +60,10 @@ class MinibatchStddev(layers.Layer):
 
     def call(self, x):
         """Return float (batch, height, width, channels + 1) from (batch, height, width, channels)."""
-        deviations = keras.ops.sqrt(keras.ops.var(keras.ops.cast(x, "float32"), axis=0) + 1e-8)
-        mean = keras.ops.cast(keras.ops.mean(deviations), x.dtype)
+        centred = keras.ops.cast(x, "float32")
+        centred = centred - mean_over_replicas(keras.ops.mean(centred, axis=0))
+        variance = mean_over_replicas(keras.ops.mean(keras.ops.square(centred), axis=0))
+        mean = keras.ops.cast(keras.ops.mean(keras.ops.sqrt(variance + 1e-8)), x.dtype)
         return keras.ops.concatenate([x, mean * keras.ops.ones_like(x[..., :1])], axis=-1)
 
 

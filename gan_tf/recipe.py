@@ -23,6 +23,7 @@ class Settings:
         model: "dcgan" or "mlp".
         loss: a name in `losses.LOSSES`.
         precision: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for what a few timed steps find fastest.
+        devices: "one", "mirrored", "multiworker" (see `devices.strategy`), or "auto": all GPUs if there are several.
 
     Raises:
         ValueError: a value is not one of those.
@@ -35,6 +36,7 @@ class Settings:
     model: str = "dcgan"
     loss: str = "non_saturating"
     precision: str = "float32"
+    devices: str = "auto"
 
     def __post_init__(self):
         for name, choices in CHOICES.items():
@@ -53,6 +55,7 @@ CHOICES = {
     "model": ("dcgan", "mlp"),
     "loss": tuple(losses.LOSSES),
     "precision": ("float32", "mixed_bfloat16", "mixed_float16", "auto"),
+    "devices": ("auto", "one", "mirrored", "multiworker"),
 }
 
 
@@ -82,6 +85,19 @@ def build(settings: Settings) -> gan.GAN:
         optimizers.append(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer)
     model.compile(*optimizers, loss=losses.LOSSES[settings.loss])
     return model
+
+
+def step_bytes(model: gan.GAN, batch_size: int) -> int:
+    """Estimate the memory of one train step: activations and their gradients, weights, averages and Adam's moments.
+
+    Every layer's output is kept for the gradient; the discriminator works on as many fakes as reals.
+    """
+    kept = [
+        sum(int(np.prod(layer.output.shape[1:])) for layer in player.layers)
+        for player in (model.generator, model.discriminator)
+    ]
+    weights = 5 * model.generator.count_params() + 4 * model.discriminator.count_params()
+    return 4 * (2 * batch_size * (kept[0] + 2 * kept[1]) + weights)
 
 
 def fastest_precision(settings: Settings, images: np.ndarray) -> str:

@@ -15,13 +15,14 @@ from filelock import FileLock, Timeout
 from PIL import Image
 
 import gan_tf
-from gan_tf import data, evaluator, models, plots
-from gan_tf.checkpoints import RunError
-from gan_tf.files import one_line, read_csv, write_json, write_png, write_whole
+from gan_tf import data, devices, evaluator, models, plots
+from gan_tf.checkpoints import RunError, differences
+from gan_tf.files import one_line, read_csv, total_memory, write_json, write_png, write_whole
 from gan_tf.gan import sample_images
-from gan_tf.recipe import Settings, fastest_precision
+from gan_tf.recipe import Settings, fastest_precision, step_bytes
 from gan_tf.scorer import Scorer
-from gan_tf.trainer import Stopped, Trainer
+from gan_tf.trainer import CHECKPOINT_STEPS, Stopped, Trainer, frame_paths
+from gan_tf.untrusted import link_out_of, load_model
 
 __all__ = [
     "RunError",
@@ -38,43 +39,56 @@ __all__ = [
 
 DEFAULT_IMAGES = 240_000  # what a run without --epochs shows the networks, about: 4 epochs of MNIST, 160 of the digits
 GIF_BYTES = 300_000
+MOST_CONFIG_BYTES = 1_000_000
 PRETRAINED = Path(__file__).with_name("pretrained.npz")
 OUTPUTS = ("progress.gif", "samples.png", "losses.png", "generator.keras")  # in the order in which they are written
 
 
-def train(folder: str | Path, settings: Settings, evaluate_every: int | None = None) -> Path:
+def train(
+    folder: str | Path,
+    settings: Settings,
+    evaluate_every: int | None = None,
+    checkpoint_every: int = CHECKPOINT_STEPS,
+) -> Path:
     """Start a run, or continue one that was stopped, and return the path of its progress GIF.
 
     Args:
         folder: a folder that holds an unfinished run of the same settings, or nothing yet.
         settings: where they leave a choice ("auto", None), an earlier part of the run has made it already.
         evaluate_every: steps from one evaluation to the next, or None for no evaluation; the training is the same.
+        checkpoint_every: steps from one checkpoint to the next: what a kill costs at most. The training is the same.
 
     Raises:
         RunError: the folder holds something else, or cannot be written, or the losses became NaN.
         Stopped: SIGINT or SIGTERM came; everything is saved.
         data.DataError: the dataset cannot be used.
         evaluator.EvaluatorError: the evaluator cannot be used.
-        ValueError: the batch size is larger than the dataset.
+        devices.LostWorkerError: another worker is gone.
+        ValueError: the batch size is larger than the dataset or the memory, or does not fit the replicas.
     """
     folder = Path(folder)
     config = read_config(folder)
+    settings, strategy = choose_devices(settings, config)
     settings, dataset = resolve(settings, config)
-    asked = describe(settings, dataset)
+    asked = describe(settings, dataset, strategy.num_replicas_in_sync)
     if config and (different := differences(config, asked)):
         raise RunError(f"{folder} holds another run ({'; '.join(different)}); ask for the same, or name another folder")
     if all((folder / name).exists() for name in OUTPUTS):
         print(f"{folder} is finished already; nothing was changed.")
         return folder / "progress.gif"
-    with errors_named(folder):
+    with errors_named(folder), devices.lost_workers_named(strategy):
+        trainer = Trainer(folder, asked, dataset, strategy, checkpoint_every)
+        check_memory(step_bytes(trainer.gan, settings.batch_size), f"a step of batch_size {settings.batch_size}")
         folder.mkdir(parents=True, exist_ok=True)
         try:
-            with FileLock(folder / ".lock", timeout=0):
-                write_json(folder / "config.json", asked)
-                scorer = Scorer(folder, dataset, evaluate_every, settings.seed) if evaluate_every else None
-                trainer = Trainer(folder, settings, dataset, scorer)
-                trainer.train()
-                write_outputs(folder, settings, trainer.gan.averaged_generator)
+            with FileLock(folder / ".lock", timeout=0) if trainer.chief else contextlib.nullcontext():
+                if trainer.chief:
+                    write_json(folder / "config.json", asked)
+                judged = evaluate_every and trainer.chief
+                trainer.train(Scorer(folder, dataset, evaluate_every, settings.seed) if judged else None)
+                if trainer.chief:
+                    write_outputs(folder, settings, trainer.gan.averaged_generator)
+                devices.wait_for_all(strategy)
         except Timeout as error:
             raise RunError(f"another process is training in {folder}; wait for it, or name another folder") from error
     return folder / "progress.gif"
@@ -90,9 +104,26 @@ def write_outputs(folder: Path, settings: Settings, generator: keras.Model) -> N
     for name, figure in figures.items():
         write_whole(folder / name, functools.partial(figure.savefig, format="png"))
         plt.close(figure)
-    partial = folder / ".partial.keras"
+    partial = folder / ".generator.partial.keras"
     generator.save(partial)
-    partial.replace(folder / "generator.keras")
+    write_whole(folder / "generator.keras", lambda file: file.write(partial.read_bytes()))
+    partial.unlink()
+
+
+def choose_devices(settings: Settings, config: dict | None) -> tuple[Settings, tf.distribute.Strategy]:
+    """Settle on which devices to train; it must be the first thing that TensorFlow does in this process."""
+    name = settings.devices
+    if name == "auto":
+        several = len(tf.config.list_physical_devices("GPU")) > 1
+        name = config["settings"].get("devices", "one") if config else "mirrored" if several else "one"
+    strategy = devices.strategy(name)
+    if settings.batch_size % strategy.num_replicas_in_sync:
+        raise ValueError(
+            f"batch_size must be a multiple of the {strategy.num_replicas_in_sync} replicas, got {settings.batch_size}"
+        )
+    if name == "multiworker" and settings.precision == "auto":
+        raise ValueError("precision must be named for several workers: each would choose for itself")
+    return dataclasses.replace(settings, devices=name), strategy
 
 
 def resolve(settings: Settings, config: dict | None) -> tuple[Settings, data.Dataset]:
@@ -112,23 +143,23 @@ def resolve(settings: Settings, config: dict | None) -> tuple[Settings, data.Dat
     return settings, dataset
 
 
-def describe(settings: Settings, dataset: data.Dataset) -> dict:
-    """Return what config.json holds: the settings, the dataset's digest and the versions."""
+def describe(settings: Settings, dataset: data.Dataset, replicas: int) -> dict:
+    """Return what config.json holds: the settings, the number of replicas, the dataset's digest and the versions."""
     versions = {"python": platform.python_version(), "gan_tf": gan_tf.__version__}
     versions |= {package.__name__: package.__version__ for package in (tf, keras, np)}
-    return {"settings": dataclasses.asdict(settings), "dataset_sha256": dataset.digest, "versions": versions}
-
-
-def differences(config: dict, asked: dict) -> list[str]:
-    """Name what keeps a run from being continued; another version of a package does not."""
-    before, now = config["settings"], asked["settings"]
-    found = [f"{name}: {before.get(name)} there, {now[name]} asked" for name in now if before.get(name) != now[name]]
-    return found + ["other images"] * (config["dataset_sha256"] != asked["dataset_sha256"] and not found)
+    return {
+        "settings": dataclasses.asdict(settings),
+        "replicas": replicas,
+        "dataset_sha256": dataset.digest,
+        "versions": versions,
+    }
 
 
 def read_config(folder: Path) -> dict | None:
     """Return a run's config.json, or None where a run can begin."""
     path = folder / "config.json"
+    if link := link_out_of(folder):
+        raise RunError(f"{link} is a symbolic link that leads out of the run folder; put the file itself there")
     if not path.exists():
         if folder.is_file():
             raise RunError(f"{folder} is a file; name a folder")
@@ -136,12 +167,14 @@ def read_config(folder: Path) -> dict | None:
             raise RunError(f"{folder} is not empty and holds no run (no config.json); name another folder")
         return None
     try:
+        if path.stat().st_size > MOST_CONFIG_BYTES:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes")
         config = json.loads(path.read_text())
         Settings(**config["settings"])
-        config["dataset_sha256"]
+        config["dataset_sha256"], config["versions"].get("gan_tf")
         return config
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise RunError(f"{path} is damaged ({error}); restore it, or name another folder") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({one_line(error)}); restore it, or name another folder") from error
 
 
 def load_generator(folder: str | Path) -> keras.Model:
@@ -154,7 +187,7 @@ def load_generator(folder: str | Path) -> keras.Model:
     if not path.exists():
         raise RunError(f"{path} is not there: run `python -m gan_tf train {folder}` to its end first")
     try:
-        return keras.saving.load_model(path, compile=False, safe_mode=True)
+        return load_model(path)
     except Exception as error:  # Keras raises many kinds for a bad archive
         raise RunError(f"{path} cannot be loaded ({one_line(error)}); train the run again") from error
 
@@ -221,16 +254,18 @@ def write_gif(folder: str | Path, out: str | Path) -> None:
     Raises:
         RunError: there are no frames, or one is damaged.
     """
-    paths = sorted((Path(folder) / "frames").glob("*.png"))
+    paths = frame_paths(Path(folder))
     if not paths:
         raise RunError(f"{folder} holds no frames: run `python -m gan_tf train {folder}` first")
     frames = []
-    for path in paths:
+    for path, seen in paths.items():
         try:
             frame = np.asarray(Image.open(path).convert("L"))
-        except OSError as error:
+        except Exception as error:  # Pillow raises many kinds
             raise RunError(f"{path} is damaged; delete it and make the GIF again") from error
-        frames.append(plots.captioned(frame.repeat(2, axis=0).repeat(2, axis=1), f"{int(path.stem):,} images seen"))
+        frames.append(plots.captioned(frame.repeat(2, axis=0).repeat(2, axis=1), f"{seen:,} images seen"))
+        if frames[-1].shape != frames[0].shape:
+            raise RunError(f"{path} has another size than the frames before; delete it and make the GIF again")
     plots.write_gif(out, frames, max_bytes=GIF_BYTES)
 
 
@@ -240,6 +275,18 @@ def write_images(path: Path, images: np.ndarray) -> None:
         write_whole(path, lambda file: np.savez_compressed(file, images=images))
     else:
         write_png(path, plots.image_grid(images))
+
+
+def check_memory(needed: int, what: str) -> None:
+    """Refuse what this machine's memory cannot hold, before the system ends the process.
+
+    Raises:
+        ValueError: with both numbers.
+    """
+    if needed > (there := total_memory()):
+        raise ValueError(
+            f"{what} needs about {needed / 1e9:.0f} GB of memory, here are {there / 1e9:.0f} GB; ask for less"
+        )
 
 
 @contextlib.contextmanager

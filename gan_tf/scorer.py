@@ -1,5 +1,6 @@
 """Judge the generator of a run while it trains."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -25,16 +26,30 @@ class Scorer:
         self.real = self.evaluator.judge(dataset.x_test)
         self.writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
 
-    def score(self, generator: keras.Model, step: int, losses: dict[str, float]) -> dict[str, float]:
-        """Return the generator's scores, by the names in `evaluator.QUICK_SCORES`.
+    def score(
+        self, generator: keras.Model, step: int, losses: dict[str, float], stopped: Callable[[], bool] = lambda: False
+    ) -> dict[str, float] | None:
+        """Return the generator's scores, by the names in `evaluator.QUICK_SCORES`, or None if it was stopped.
 
         Args:
             generator: the averaged one.
             step: train steps done, TensorBoard's axis.
             losses: by name, for TensorBoard beside the scores.
+            stopped: asked before each batch whether to give up.
         """
-        fake = sample_images(generator, len(self.real.features), self.seed)
-        scores = evaluator.quick_scores(self.real, self.evaluator.judge(fake))
+
+        def unless_stopped(batches):
+            for batch in batches:
+                if stopped():
+                    raise InterruptedError
+                yield batch
+
+        try:
+            fake = sample_images(generator, len(self.real.features), self.seed, unless_stopped)
+            judged = self.evaluator.judge(fake, unless_stopped)
+        except InterruptedError:
+            return None
+        scores = evaluator.quick_scores(self.real, judged)
         with self.writer.as_default(step=step):
             for name, value in (scores | losses).items():
                 tf.summary.scalar(name, value)

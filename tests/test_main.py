@@ -1,6 +1,8 @@
 """The command line, as a shell sees it: exit codes, one line on standard error, files."""
 
+import functools
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -128,10 +130,18 @@ def test_a_signal_saves_and_says_how_to_continue(tmp_path, number, code):
     assert len(list((tmp_path / "my run" / "checkpoints").glob("*.npz"))) >= 1
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full, a file that is always full")
 def test_a_full_disk_is_told_in_one_line(run, tmp_path):
-    """/dev/full cannot be renamed over, so that the failure is that of the write itself."""
-    (tmp_path / ".out.png.partial").symlink_to("/dev/full")
-    done = gan_tf("sample", run, "--out", tmp_path / "out.png")
-    assert "No space left on device" in one_line_of_failure(done)
-    assert not (tmp_path / "out.png").exists()
+    """A limit on the size of files stands for the full disk."""
+    (tmp_path / "out.png").write_text("the one before")
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (20_000, 20_000))
+    done = gan_tf("sample", run, "--out", tmp_path / "out.png", preexec_fn=limit)
+    assert "out.png cannot be written: File too large" in one_line_of_failure(done)
+    assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
+    assert (tmp_path / "out.png").read_text() == "the one before"
+
+
+def test_a_link_in_the_place_of_a_partial_file_is_not_followed(run, tmp_path):
+    (tmp_path / "precious.txt").write_text("mine")
+    (tmp_path / ".out.png.partial").symlink_to(tmp_path / "precious.txt")
+    assert gan_tf("sample", run, "--out", tmp_path / "out.png").returncode == 0
+    assert (tmp_path / "precious.txt").read_text() == "mine"

@@ -88,7 +88,9 @@ def test_config_tells_settings_versions_and_data(finished):
         "model": "mlp",
         "loss": "non_saturating",
         "precision": "float32",
+        "devices": "one",
     }
+    assert config["replicas"] == 1
     assert config["dataset_sha256"] == data.load("digits").digest
     assert config["versions"]["keras"] == keras.__version__
 
@@ -106,7 +108,7 @@ def test_every_setting_is_read_somewhere(tmp_path):
     assert len(set(ends.values())) == len(ends)
 
 
-@pytest.mark.parametrize("step", [1, 5, 6, 7, 11])
+@pytest.mark.parametrize("step", [2, 5, 6, 7, 11])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_run_stopped_by_a_signal_continues_to_the_same_bits(finished, tmp_path, monkeypatch, step, number):
     with monkeypatch.context() as patch:
@@ -126,11 +128,27 @@ def test_a_run_stopped_by_a_signal_continues_to_the_same_bits(finished, tmp_path
     assert (tmp_path / "run" / "progress.gif").read_bytes() == (finished / "progress.gif").read_bytes()
 
 
-def test_a_killed_process_continues_from_its_last_checkpoint(finished, tmp_path, monkeypatch):
+def test_a_signal_before_the_first_step_stops_at_once(finished, tmp_path, monkeypatch):
+    """TensorFlow compiles for seconds; there is nothing to save, at the start and after a continuation."""
+    with monkeypatch.context() as patch:
+        stop_after(patch, 1)
+        with pytest.raises(runs.Stopped, match="stopped before it went on from step 0 of 12"):
+            runs.train(tmp_path / "run", SETTINGS)
+    for step in (5, 6):
+        with monkeypatch.context() as patch:
+            stop_after(patch, step)
+            with pytest.raises(runs.Stopped, match="step 5 of 12"):
+                runs.train(tmp_path / "run", SETTINGS)
+    runs.train(tmp_path / "run", SETTINGS)
+    for name, expected in state(finished).items():
+        np.testing.assert_array_equal(state(tmp_path / "run")[name], expected, err_msg=name)
+
+
+def test_a_killed_process_continues_from_its_last_checkpoint(finished, tmp_path):
     """SIGKILL leaves no time to save: checkpoints by the step are what is left."""
     script = (
-        "import sys; from gan_tf import recipe, runs, trainer; trainer.CHECKPOINT_STEPS = 2;"
-        "runs.train(sys.argv[1], recipe.Settings(dataset='digits', epochs=2, batch_size=250, model='mlp'))"
+        "import sys; from gan_tf import recipe, runs; runs.train(sys.argv[1], recipe.Settings("
+        "dataset='digits', epochs=2, batch_size=250, model='mlp'), checkpoint_every=2)"
     )
     process = subprocess.Popen([sys.executable, "-c", script, tmp_path / "run"], stderr=subprocess.DEVNULL)
     while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "000000004.npz").exists():
@@ -199,11 +217,10 @@ def test_a_damaged_config_is_refused(copy, text):
 
 
 def test_a_torn_newest_checkpoint_is_warned_of_and_the_one_before_is_used(finished, tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 2)
     with monkeypatch.context() as patch:
         stop_after(patch, 7)
         with pytest.raises(runs.Stopped):
-            runs.train(tmp_path / "run", SETTINGS)
+            runs.train(tmp_path / "run", SETTINGS, checkpoint_every=2)
     newest = max((tmp_path / "run" / "checkpoints").glob("*.npz"))
     newest.write_bytes(newest.read_bytes()[:5000])
     capsys.readouterr()
@@ -227,6 +244,13 @@ def test_a_checkpoint_of_another_model_is_refused(copy, tmp_path):
     runs.train(tmp_path / "dcgan", recipe.Settings(dataset="digits", epochs=1, batch_size=1500))
     shutil.rmtree(copy / "checkpoints")
     shutil.copytree(tmp_path / "dcgan" / "checkpoints", copy / "checkpoints")
+    with pytest.raises(runs.RunError, match=r"another run .*model: dcgan there, mlp asked"):
+        runs.train(copy, SETTINGS)
+    config = (copy / "config.json").read_text()
+    for path in (copy / "checkpoints").glob("*.npz"):  # one that claims to be of this run
+        with np.load(path) as archive:
+            arrays = {name: archive[name] for name in archive.files} | {"config": np.array(config)}
+        np.savez(path, **arrays)
     with pytest.raises(runs.RunError, match="another model"):
         runs.train(copy, SETTINGS)
 
@@ -234,17 +258,16 @@ def test_a_checkpoint_of_another_model_is_refused(copy, tmp_path):
 def test_two_at_once_the_second_is_refused(tmp_path, monkeypatch):
     original = trainer.Trainer.train
 
-    def train_inside_another(self):
+    def train_inside_another(self, scorer=None):
         with pytest.raises(runs.RunError, match="another process is training"):
             runs.train(self.folder, SETTINGS)
-        original(self)
+        original(self, scorer)
 
     monkeypatch.setattr(trainer.Trainer, "train", train_inside_another)
     runs.train(tmp_path / "run", SETTINGS)
 
 
 def test_a_loss_of_nan_stops_the_run_and_keeps_the_checkpoint_from_before(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 2)
     original = trainer.Trainer.on_train_batch_end
 
     def poison(self, batch, logs=None):
@@ -253,13 +276,12 @@ def test_a_loss_of_nan_stops_the_run_and_keeps_the_checkpoint_from_before(tmp_pa
         original(self, batch, logs)
 
     monkeypatch.setattr(trainer.Trainer, "on_train_batch_end", poison)
-    with pytest.raises(runs.RunError, match=r"became nan .* at step 5"):
-        runs.train(tmp_path / "run", SETTINGS)
+    with pytest.raises(runs.RunError, match=r"became nan .* at step 5, the learning rates being 0\.0002 and 0\.0002"):
+        runs.train(tmp_path / "run", SETTINGS, checkpoint_every=2)
     assert max((tmp_path / "run" / "checkpoints").glob("*.npz")).stem == "000000004"
 
 
 def test_a_full_disk_is_told_in_one_line_and_the_last_checkpoint_stays(tmp_path, monkeypatch):
-    monkeypatch.setattr(trainer, "CHECKPOINT_STEPS", 2)
     savez, calls = np.savez, []
 
     def full(file, **arrays):
@@ -270,7 +292,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_last_checkpoint_stays(tmp_path,
 
     monkeypatch.setattr(checkpoints.np, "savez", full)
     with pytest.raises(runs.RunError, match="No space left on device") as error:
-        runs.train(tmp_path / "run", SETTINGS)
+        runs.train(tmp_path / "run", SETTINGS, checkpoint_every=2)
     assert "\n" not in str(error.value)
     assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())] == [
         "000000002.npz",

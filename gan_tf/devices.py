@@ -1,0 +1,134 @@
+"""One device, all devices of a machine, or several machines: what a run computes stays the same.
+
+Each of R replicas works on its part of every batch and of the batch's noise. Gradients are summed over the replicas, so
+that each takes an R-th of the loss; statistics of a batch are those of the whole batch. Left alone, Keras would keep
+the replicas' batch statistics apart and draw the same dropout masks and noise on each.
+"""
+
+import contextlib
+import os
+
+import keras
+import tensorflow as tf
+
+
+class LostWorkerError(Exception):
+    """A worker that was needed for the next step does not answer."""
+
+
+def strategy(name: str) -> tf.distribute.Strategy:
+    """Return the strategy that trains on one device, on all of this machine, or on all workers.
+
+    Args:
+        name: "one"; "mirrored", all GPUs of this machine, or all of its logical CPU devices where there is no GPU;
+            "multiworker", the workers that TF_CONFIG or Slurm's environment name, all started alike.
+
+    Raises:
+        ValueError: the environment names no workers, or makes no sense.
+    """
+    if name == "one":
+        return tf.distribute.get_strategy()
+    if name == "mirrored":
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        return tf.distribute.MirroredStrategy([device.name for device in devices])
+    resolvers = tf.distribute.cluster_resolver
+    if "TF_CONFIG" in os.environ:
+        resolver = resolvers.TFConfigClusterResolver()
+    elif "SLURM_PROCID" in os.environ:
+        resolver = resolvers.SlurmClusterResolver()
+    else:
+        raise ValueError(
+            "--devices multiworker needs TF_CONFIG, or to be started by Slurm's srun; set it on each worker"
+        )
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"TF_CONFIG names no cluster that can be joined ({error}); correct it") from error
+
+
+def is_chief(chosen: tf.distribute.Strategy) -> bool:
+    """Return whether this process is the one that writes."""
+    resolver = chosen.cluster_resolver
+    return (
+        not resolver
+        or resolver.task_type in (None, "chief")
+        or (resolver.task_type == "worker" and resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs)
+    )
+
+
+def several_workers(chosen: tf.distribute.Strategy) -> bool:
+    """Return whether more than one process trains."""
+    resolver = chosen.cluster_resolver
+    return bool(resolver) and sum(map(len, resolver.cluster_spec().as_dict().values())) > 1
+
+
+def replica() -> tuple[tf.Tensor | int, int]:
+    """Return the number of the replica that runs this, and how many there are."""
+    context = tf.distribute.get_replica_context()
+    return (context.replica_id_in_sync_group, context.num_replicas_in_sync) if context else (0, 1)
+
+
+def mean_over_replicas(x: tf.Tensor) -> tf.Tensor:
+    """Return the mean of what each replica holds, differentiable; `x` itself where there is one."""
+    if replica()[1] == 1:
+        return x
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, x)
+
+
+class ReplicaSeeds(keras.random.SeedGenerator):
+    """A layer's seeds, others on each replica; the first one's are those of a single device."""
+
+    def next(self, ordered=True):
+        """Return the next seed, int (2,)."""
+        seed = super().next(ordered)
+        return seed + tf.cast(tf.stack([replica()[0], 0]), seed.dtype)
+
+
+def adapt(network: keras.Model) -> None:
+    """Make a network's batch statistics span all replicas, and its random layers differ between them."""
+    for layer in network.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+        if isinstance(getattr(layer, "seed_generator", None), keras.random.SeedGenerator):
+            layer.seed_generator.__class__ = ReplicaSeeds
+
+
+def share(
+    batches: tf.data.Dataset, chosen: tf.distribute.Strategy
+) -> tf.data.Dataset | tf.distribute.DistributedDataset:
+    """Give each replica its part of every batch: the r-th of R gets the r-th part.
+
+    Args:
+        batches: of one size, which R divides.
+        chosen: what `strategy` returned.
+    """
+    count = chosen.num_replicas_in_sync
+    if count == 1:
+        return batches
+
+    def parts(context: tf.distribute.InputContext) -> tf.data.Dataset:
+        own = count // context.num_input_pipelines
+        first = own * context.input_pipeline_id
+        cut = batches.map(lambda batch: tf.reshape(batch, (count, -1, *batch.shape[1:]))[first : first + own])
+        return cut.unbatch().prefetch(2)
+
+    return chosen.distribute_datasets_from_function(parts)
+
+
+def wait_for_all(chosen: tf.distribute.Strategy) -> None:
+    """Return once every worker has come here, so that none leaves while another still works."""
+    tf.function(lambda: chosen.reduce("SUM", chosen.run(lambda: tf.constant(1.0)), axis=None))()
+
+
+@contextlib.contextmanager
+def lost_workers_named(chosen: tf.distribute.Strategy):
+    """Turn what TensorFlow raises when another worker is gone into one line."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        if not several_workers(chosen):
+            raise
+        raise LostWorkerError(
+            f"another worker is gone ({type(error).__name__}); start all of them again, and the run continues from its "
+            "last checkpoint"
+        ) from error

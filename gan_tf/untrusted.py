@@ -1,0 +1,93 @@
+"""Files that somebody else may have made: read without running their code, unpacking bombs or following links."""
+
+import io
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import keras
+import numpy as np
+
+MODULES = ("keras", "keras.layers", "keras.initializers", "keras.src.models.functional", "gan_tf.models", None)
+MODEL_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
+MOST_BYTES = 1 << 30  # of one model's weights; the literature's generator has 9 MB
+
+
+def read_arrays(path: Path, most: Mapping[str, int]) -> dict[str, np.ndarray]:
+    """Read arrays from an `.npz`.
+
+    Args:
+        path: the archive.
+        most: the arrays' names, and how many bytes each may have at most.
+
+    Raises:
+        ValueError: an array is larger, oddly packed, or holds Python objects.
+        KeyError, OSError, zipfile.BadZipFile, zlib.error: the archive is damaged, or an array is not there.
+    """
+    arrays = {}
+    with zipfile.ZipFile(path) as archive:
+        for name, limit in most.items():
+            member = archive.getinfo(f"{name}.npy")
+            if member.file_size > limit + 1024 or member.compress_type not in (
+                zipfile.ZIP_STORED,
+                zipfile.ZIP_DEFLATED,
+            ):
+                raise ValueError(f"{name} is too large ({member.file_size:,} bytes) or oddly packed")
+            with archive.open(member) as file:
+                content = file.read(limit + 1024)  # archive.read(member) would unpack all, whatever the archive states
+            arrays[name] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
+    return arrays
+
+
+def load_model(path: Path) -> keras.Model:
+    """Load a `.keras` file of this package's kinds of layers, in safe mode.
+
+    Raises:
+        ValueError: it holds other members, other kinds of objects, links, or more than a gigabyte.
+        Exception: whatever zipfile, h5py and Keras raise for a damaged one.
+    """
+    with zipfile.ZipFile(path) as archive:
+        sizes = {member.filename: member.file_size for member in archive.infolist()}
+        if set(sizes) != MODEL_MEMBERS or sum(sizes.values()) > MOST_BYTES:
+            raise ValueError(
+                f"it holds {sum(sizes.values()):,} bytes in {', '.join(sorted(sizes))[:80]}: no such model"
+            )
+        _check_kinds(json.loads(archive.read("config.json")))
+        with archive.open("model.weights.h5") as file, h5py.File(file, "r") as weights:
+            if _weigh(weights) > MOST_BYTES:
+                raise ValueError("its weights unpack to more than a gigabyte")
+    return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def _check_kinds(config) -> None:
+    """Refuse what is not from Keras's layers or this package, wherever it stands in a model's configuration."""
+    for value in config.values() if isinstance(config, dict) else config if isinstance(config, list) else ():
+        _check_kinds(value)
+    kind = config.get("class_name", "") if isinstance(config, dict) else ""
+    if kind and (config.get("module") not in MODULES or kind in ("Lambda", "function", "TFSMLayer")):
+        raise ValueError(f"{config.get('module')}.{kind} is none of this package's kinds of layers")
+
+
+def _weigh(group: h5py.Group) -> int:
+    """Return the bytes of all datasets; links and data kept elsewhere are refused."""
+    total = 0
+    for name in group:
+        entry = group[name] if isinstance(group.get(name, getlink=True), h5py.HardLink) else None
+        if entry is None or (isinstance(entry, h5py.Dataset) and (entry.external or entry.is_virtual)):
+            raise ValueError(f"its weights {name!r} are a link to other data")
+        total += entry.nbytes if isinstance(entry, h5py.Dataset) else _weigh(entry)
+    return total
+
+
+def link_out_of(folder: Path) -> Path | None:
+    """Return a symbolic link somewhere in a folder that leads out of it, or None."""
+    inside = folder.resolve()
+    for parent, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(parent, name)
+            if path.is_symlink() and inside not in path.resolve().parents:
+                return path
+    return None
