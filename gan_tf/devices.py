@@ -6,6 +6,7 @@ the replicas' batch statistics apart and draw the same dropout masks and noise o
 """
 
 import contextlib
+import json
 import os
 
 import keras
@@ -33,17 +34,39 @@ def strategy(name: str) -> tf.distribute.Strategy:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     resolvers = tf.distribute.cluster_resolver
     if "TF_CONFIG" in os.environ:
-        resolver = resolvers.TFConfigClusterResolver()
-    elif "SLURM_PROCID" in os.environ:
-        resolver = resolvers.SlurmClusterResolver()
-    else:
+        check_cluster(os.environ["TF_CONFIG"])
+        return tf.distribute.MultiWorkerMirroredStrategy(resolvers.TFConfigClusterResolver())
+    if "SLURM_PROCID" not in os.environ:
         raise ValueError(
             "--devices multiworker needs TF_CONFIG, or to be started by Slurm's srun; set it on each worker"
         )
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(resolver)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"TF_CONFIG names no cluster that can be joined ({error}); correct it") from error
+        return tf.distribute.MultiWorkerMirroredStrategy(resolvers.SlurmClusterResolver())
+    except (ValueError, KeyError, RuntimeError, OSError) as error:
+        raise ValueError(f"Slurm's environment names no cluster ({error}); start with srun") from error
+
+
+def check_cluster(text: str) -> None:
+    """Check what TF_CONFIG says, before TensorFlow waits for workers that cannot come.
+
+    Raises:
+        ValueError: it is not of the form {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker",
+            "index": 0}}; "chief" may stand beside "worker".
+    """
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        for kind, addresses in cluster.items():
+            if kind not in ("chief", "worker") or not isinstance(addresses, list):
+                raise ValueError(f"{kind!r} is not a list of chief or worker addresses")
+            for address in addresses:
+                host, _, port = address.rpartition(":")
+                if not (host and port.isdigit() and 0 < int(port) < 65536):
+                    raise ValueError(f"{address!r} is not host:port")
+        if type(task["index"]) is not int or not 0 <= task["index"] < len(cluster[task["type"]]):
+            raise ValueError(f"task {task} is not in the cluster")
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ValueError(f"TF_CONFIG names no cluster ({type(error).__name__}: {error}); correct it") from error
 
 
 def is_chief(chosen: tf.distribute.Strategy) -> bool:
