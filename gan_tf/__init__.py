@@ -22,7 +22,7 @@ def import_tensorflow_quietly() -> None:
         os.dup2(held_back.fileno(), 2)
         try:
             import tensorflow  # noqa: F401
-        except BaseException:
+        except ImportError:
             held_back.seek(0)
             os.write(stderr, held_back.read())
             raise

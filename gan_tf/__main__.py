@@ -75,7 +75,7 @@ def parser() -> argparse.ArgumentParser:
     train = commands.add_parser(
         "train", help="train into a run folder, or continue there", description=train_run.__doc__
     )
-    train.add_argument("run", type=Path, help="the run folder, as runs/dcgan; made where there is none")
+    train.add_argument("run", type=run_folder, help="the run folder, as runs/dcgan; made where there is none")
     train.add_argument(
         "--dataset",
         choices=("auto", "mnist", "digits"),
@@ -126,7 +126,7 @@ def parser() -> argparse.ArgumentParser:
     train.set_defaults(command=train_run)
 
     sample = commands.add_parser("sample", help="draw images from a finished run", description=sample_run.__doc__)
-    sample.add_argument("run", type=Path, help="the run folder")
+    sample.add_argument("run", type=run_folder, help="the run folder")
     sample.add_argument("--count", type=at_least(1), default=100, help="how many images (default: 100)")
     sample.add_argument("--seed", type=at_least(0), default=0, help="of the noise (default: 0)")
     sample.add_argument(
@@ -138,14 +138,16 @@ def parser() -> argparse.ArgumentParser:
     sample.set_defaults(command=sample_run)
 
     gif = commands.add_parser("gif", help="make the progress GIF from a run's frames", description=gif_run.__doc__)
-    gif.add_argument("run", type=Path, help="the run folder")
+    gif.add_argument("run", type=run_folder, help="the run folder")
     gif.add_argument("--out", type=with_suffix(".gif"), default="progress.gif", help="where (default: progress.gif)")
     gif.set_defaults(command=gif_run)
 
     evaluate = commands.add_parser(
         "evaluate", help="score finished runs, side by side", description=evaluate_runs.__doc__
     )
-    evaluate.add_argument("runs", metavar="run", nargs="+", type=Path, help="one run folder, or several of one dataset")
+    evaluate.add_argument(
+        "runs", metavar="run", nargs="+", type=run_folder, help="one run folder, or several of one dataset"
+    )
     evaluate.add_argument(
         "--count", type=at_least(10), help="images of each kind (default: all test images, 10,000 of MNIST)"
     )
@@ -189,6 +191,13 @@ def evaluate_runs(options, runs) -> None:
     reports = {str(run): runs.evaluate(run, options.count, options.seed) for run in options.runs}
     print(evaluator.table(**reports))
     print("Written to " + ", ".join(str(run / "metrics.json") for run in options.runs))
+
+
+def run_folder(text: str) -> Path:
+    """Return a path that is not empty: Python would take that for the current folder."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("must be a folder's name, got nothing")
+    return Path(text)
 
 
 def at_least(lowest: int):

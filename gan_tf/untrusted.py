@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import os
 import zipfile
 from collections.abc import Mapping
@@ -10,6 +11,7 @@ from pathlib import Path
 import h5py
 import keras
 import numpy as np
+from keras.src.backend.common import global_state  # has no public name
 
 MODULES = ("keras", "keras.layers", "keras.initializers", "keras.src.models.functional", "gan_tf.models", None)
 MODEL_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
@@ -55,7 +57,10 @@ def load_model(path: Path) -> keras.Model:
             raise ValueError(
                 f"it holds {sum(sizes.values()):,} bytes in {', '.join(sorted(sizes))[:80]}: no such model"
             )
-        _check_kinds(json.loads(archive.read("config.json")))
+        config = json.loads(archive.read("config.json"))
+        _check_kinds(config)
+        if (needed := _bytes_of_weights(config)) > MOST_BYTES:
+            raise ValueError(f"its weights would take {needed:,} bytes")
         with archive.open("model.weights.h5") as file, h5py.File(file, "r") as weights:
             if _weigh(weights) > MOST_BYTES:
                 raise ValueError("its weights unpack to more than a gigabyte")
@@ -69,6 +74,18 @@ def _check_kinds(config) -> None:
     kind = config.get("class_name", "") if isinstance(config, dict) else ""
     if kind and (config.get("module") not in MODULES or kind in ("Lambda", "function", "TFSMLayer")):
         raise ValueError(f"{config.get('module')}.{kind} is none of this package's kinds of layers")
+
+
+def _bytes_of_weights(config: dict) -> int:
+    """Return what the weights of a model's configuration would take, without making them."""
+    waiting = global_state.get_global_attribute("uninitialized_variables", [], set_to_default=True)
+    before = len(waiting)
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            model = keras.saving.deserialize_keras_object(config, safe_mode=True)
+            return sum(4 * math.prod(variable.shape) for variable in model.variables)
+    finally:
+        del waiting[before:]  # or the next such scope would make them
 
 
 def _weigh(group: h5py.Group) -> int:
