@@ -19,7 +19,7 @@ gif: $(READY)    ## train the DCGAN by its default settings and leave runs/dcgan
 	@$(BIN)/python -m gan_tf train $(RUN)
 
 test: $(READY)   ## run the unit tests, then every chapter through nbval
-	GAN_TF_OFFLINE=1 $(BIN)/python -m pytest
+	GAN_TF_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 	GAN_TF_OFFLINE=1 $(BIN)/python -m pytest --nbval --nbval-current-env --nbval-cell-timeout=900 notebooks
 
 notebooks: $(READY)  ## execute every chapter and store its outputs
@@ -28,6 +28,7 @@ notebooks: $(READY)  ## execute every chapter and store its outputs
 bench: $(READY)  ## measure speed and time to quality, into benchmarks/RESULTS.md (two hours on 2 cores)
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/waits.py
+	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/recipes.py
 	$(BIN)/python benchmarks/time_to_quality.py
 

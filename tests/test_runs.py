@@ -1,6 +1,8 @@
 """Run folders: what training leaves behind, stopping and continuing, and files that went bad."""
 
 import csv
+import functools
+import itertools
 import json
 import os
 import shutil
@@ -8,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import imageio.v3 as iio
 import keras
@@ -15,6 +18,9 @@ import numpy as np
 import pytest
 
 from gan_tf import checkpoints, data, plots, recipe, runs, trainer
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
+import kills
 
 SETTINGS = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="mlp")  # 12 steps, dropout included
 
@@ -126,6 +132,98 @@ def test_a_run_stopped_by_a_signal_continues_to_the_same_bits(finished, tmp_path
     assert rows(tmp_path / "run") == rows(finished)
     assert rows(tmp_path / "run", "losses.csv") == rows(finished, "losses.csv")
     assert (tmp_path / "run" / "progress.gif").read_bytes() == (finished / "progress.gif").read_bytes()
+
+
+MATRIX = {
+    "bfloat16, least squares, the default networks": {"precision": "mixed_bfloat16", "loss": "least_squares"},
+    "float16 and its loss scale, minimax, dropout": {"precision": "mixed_float16", "loss": "minimax", "model": "mlp"},
+    "MNIST": {"dataset": "mnist", "model": "mlp", "batch_size": 10_000},
+}
+
+
+@pytest.mark.parametrize("other", MATRIX.values(), ids=MATRIX)
+def test_any_settings_continue_to_the_same_bits(tmp_path, monkeypatch, other):
+    """Stopped in the middle of an epoch; 6 steps in all."""
+    settings = recipe.Settings(**{"dataset": "digits", "epochs": 1, "batch_size": 250, **other})
+    try:
+        data.load(settings.dataset)
+    except data.DataError:
+        pytest.skip("MNIST is not on this machine: set GAN_TF_DATA")
+    runs.train(tmp_path / "whole", settings)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(runs.Stopped, match="stopped at step 3 of 6"):
+            runs.train(tmp_path / "parts", settings)
+    runs.train(tmp_path / "parts", settings)
+    assert kills.differences(tmp_path / "whole", tmp_path / "parts") == []
+
+
+def test_kills_lose_nothing(tmp_path):
+    """`kill -9` three times at random moments of one run; benchmarks/kills.py does it fifty times."""
+    assert kills.start(tmp_path / "whole", 8).wait() == 0
+    kills.kill_often(tmp_path / "killed", 3, seed=1, epochs=8)
+    assert kills.differences(tmp_path / "whole", tmp_path / "killed") == []
+
+
+class Killed(BaseException):
+    """Stands for the end of the process: nothing after it may touch a file."""
+
+
+def killed_at(monkeypatch, moment: int) -> None:
+    """End the process's life at its n-th operation on files: before it, or in the middle of a write."""
+    done = itertools.count()
+    originals = {name: getattr(os, name) for name in ("fsync", "replace", "unlink", "mkdir")}
+
+    def dies(name, *arguments, **options):
+        if next(done) >= moment:
+            raise Killed
+        return originals[name](*arguments, **options)
+
+    for name in originals:
+        monkeypatch.setattr(os, name, functools.partial(dies, name))
+
+
+@pytest.mark.parametrize("moment", [0, 5, 14, 33])
+def test_a_process_that_dies_between_two_operations_on_files_loses_nothing(finished, tmp_path, monkeypatch, moment):
+    with monkeypatch.context() as patch:
+        killed_at(patch, moment)
+        with pytest.raises(Killed):
+            runs.train(tmp_path / "run", SETTINGS, checkpoint_every=3)
+    if (tmp_path / "run").exists():
+        kills.check_whole(tmp_path / "run")
+    runs.train(tmp_path / "run", SETTINGS, checkpoint_every=3)
+    assert kills.differences(finished, tmp_path / "run") == []
+    assert not list((tmp_path / "run").rglob("*.partial*"))
+
+
+def test_a_folder_that_disappears_is_told_in_one_line(tmp_path, monkeypatch):
+    original = trainer.Trainer.on_train_batch_end
+
+    def remove(self, batch, logs=None):
+        if self.step == 4:
+            shutil.rmtree(self.folder)
+        original(self, batch, logs)
+
+    monkeypatch.setattr(trainer.Trainer, "on_train_batch_end", remove)
+    with pytest.raises(runs.RunError, match=r"run cannot be written: No such file") as error:
+        runs.train(tmp_path / "run", SETTINGS, checkpoint_every=2)
+    assert "\n" not in str(error.value)
+
+
+def test_weights_that_became_nan_are_not_saved(tmp_path, monkeypatch):
+    """The loss is that of the step before, so that it can still be a number."""
+    original = trainer.Trainer.on_train_batch_end
+
+    def poison(self, batch, logs=None):
+        if self.step == 3:
+            weight = self.gan.generator.trainable_variables[0]
+            weight.assign(weight * float("nan"))
+        original(self, batch, logs)
+
+    monkeypatch.setattr(trainer.Trainer, "on_train_batch_end", poison)
+    with pytest.raises(runs.RunError, match=r"became NaN or infinite by step 4"):
+        runs.train(tmp_path / "run", SETTINGS, checkpoint_every=2)
+    assert [path.stem for path in (tmp_path / "run" / "checkpoints").glob("*.npz")] == ["000000002"]
 
 
 def test_a_signal_before_the_first_step_stops_at_once(finished, tmp_path, monkeypatch):
