@@ -19,7 +19,7 @@ from tqdm import tqdm
 from gan_tf import data, gan, models
 
 STEPS = 12
-ROUNDS = 7
+ROUNDS = 5
 
 
 def ours(precision: str, served: tf.data.Dataset) -> Callable[[], object]:

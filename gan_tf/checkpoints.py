@@ -4,17 +4,23 @@
 and neither it nor `.weights.h5` holds the states of seed generators; hence plain `.npz`, which a test compares by name.
 """
 
+import dataclasses
 import json
+import platform
 import re
 import zipfile
 from pathlib import Path
 
 import keras
 import numpy as np
+import tensorflow as tf
 from tqdm import tqdm
 
+import gan_tf
+from gan_tf.data import Dataset
 from gan_tf.files import one_line, write_whole
 from gan_tf.gan import GAN
+from gan_tf.recipe import Settings
 from gan_tf.untrusted import read_arrays
 
 KEPT = 3
@@ -118,6 +124,18 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if losses.shape != (int(path.stem), 2) or seconds.ndim != 1 or not np.isfinite(float(state["seconds"])):
         raise ValueError("its records do not fit its step")
     return state
+
+
+def describe(settings: Settings, dataset: Dataset, replicas: int) -> dict:
+    """Return what config.json holds: the settings, the number of replicas, the dataset's digest and the versions."""
+    versions = {"python": platform.python_version(), "gan_tf": gan_tf.__version__}
+    versions |= {package.__name__: package.__version__ for package in (tf, keras, np)}
+    return {
+        "settings": dataclasses.asdict(settings),
+        "replicas": replicas,
+        "dataset_sha256": dataset.digest,
+        "versions": versions,
+    }
 
 
 def differences(before: dict, now: dict) -> list[str]:

@@ -34,7 +34,8 @@ def strategy(name: str) -> tf.distribute.Strategy:
         return tf.distribute.MirroredStrategy([device.name for device in devices])
     resolvers = tf.distribute.cluster_resolver
     if "TF_CONFIG" in os.environ:
-        check_cluster(os.environ["TF_CONFIG"])
+        count = check_cluster(os.environ["TF_CONFIG"])
+        print(f"waiting for all {count} workers", flush=True)
         return tf.distribute.MultiWorkerMirroredStrategy(resolvers.TFConfigClusterResolver())
     if "SLURM_PROCID" not in os.environ:
         raise ValueError(
@@ -46,8 +47,8 @@ def strategy(name: str) -> tf.distribute.Strategy:
         raise ValueError(f"Slurm's environment names no cluster ({error}); start with srun") from error
 
 
-def check_cluster(text: str) -> None:
-    """Check what TF_CONFIG says, before TensorFlow waits for workers that cannot come.
+def check_cluster(text: str) -> int:
+    """Check what TF_CONFIG says, before TensorFlow waits for workers that cannot come, and return how many there are.
 
     Raises:
         ValueError: it is not of the form {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker",
@@ -65,6 +66,7 @@ def check_cluster(text: str) -> None:
                     raise ValueError(f"{address!r} is not host:port")
         if type(task["index"]) is not int or not 0 <= task["index"] < len(cluster[task["type"]]):
             raise ValueError(f"task {task} is not in the cluster")
+        return sum(map(len, cluster.values()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"TF_CONFIG names no cluster ({type(error).__name__}: {error}); correct it") from error
 

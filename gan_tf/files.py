@@ -46,6 +46,18 @@ def total_memory() -> int:
         return sys.maxsize
 
 
+def check_memory(needed: int, what: str) -> None:
+    """Refuse what this machine's memory cannot hold, before the system ends the process.
+
+    Raises:
+        ValueError: with both numbers.
+    """
+    if needed > (there := total_memory()):
+        raise ValueError(
+            f"{what} needs about {needed / 1e9:.0f} GB of memory, here are {there / 1e9:.0f} GB; ask for less"
+        )
+
+
 def write_json(path: str | Path, content: dict) -> None:
     """Write an object that people can read, too, whole or not at all."""
     write_whole(path, lambda file: file.write(json.dumps(content, indent=2).encode() + b"\n"))

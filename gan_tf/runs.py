@@ -4,7 +4,6 @@ import contextlib
 import dataclasses
 import functools
 import json
-import platform
 from pathlib import Path
 
 import keras
@@ -14,10 +13,9 @@ import tensorflow as tf
 from filelock import FileLock, Timeout
 from PIL import Image
 
-import gan_tf
 from gan_tf import data, devices, evaluator, models, plots
-from gan_tf.checkpoints import RunError, differences
-from gan_tf.files import one_line, read_csv, total_memory, write_json, write_png, write_whole
+from gan_tf.checkpoints import RunError, describe, differences
+from gan_tf.files import check_memory, one_line, read_csv, write_json, write_png, write_whole
 from gan_tf.gan import sample_images
 from gan_tf.recipe import Settings, fastest_precision, step_bytes
 from gan_tf.scorer import Scorer
@@ -71,27 +69,44 @@ def train(
     settings, strategy = choose_devices(settings, config)
     settings, dataset = resolve(settings, config)
     asked = describe(settings, dataset, strategy.num_replicas_in_sync)
+    finished = config is not None and all((folder / name).exists() for name in OUTPUTS)
+    if finished:
+        asked["versions"] = config["versions"]  # nothing is left to be continued with others
     if config and (different := differences(config, asked)):
         raise RunError(f"{folder} holds another run ({'; '.join(different)}); ask for the same, or name another folder")
-    if all((folder / name).exists() for name in OUTPUTS):
+    if finished:
         print(f"{folder} is finished already; nothing was changed.")
         return folder / "progress.gif"
     with errors_named(folder), devices.lost_workers_named(strategy):
+        if folder.exists() and devices.is_chief(strategy):
+            with lock(folder):
+                pass  # who is refused is told before anything is built
         trainer = Trainer(folder, asked, dataset, strategy, checkpoint_every)
         check_memory(step_bytes(trainer.gan, settings.batch_size), f"a step of batch_size {settings.batch_size}")
         folder.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(folder / ".lock", timeout=0) if trainer.chief else contextlib.nullcontext():
-                if trainer.chief:
-                    write_json(folder / "config.json", asked)
-                judged = evaluate_every and trainer.chief
-                trainer.train(Scorer(folder, dataset, evaluate_every, settings.seed) if judged else None)
-                if trainer.chief:
-                    write_outputs(folder, settings, trainer.gan.averaged_generator)
-                devices.wait_for_all(strategy)
-        except Timeout as error:
-            raise RunError(f"another process is training in {folder}; wait for it, or name another folder") from error
+        with lock(folder) if trainer.chief else contextlib.nullcontext():
+            if trainer.chief:
+                write_json(folder / "config.json", asked)
+            judged = evaluate_every and trainer.chief
+            trainer.train(Scorer(folder, dataset, evaluate_every, settings.seed) if judged else None)
+            if trainer.chief:
+                write_outputs(folder, settings, trainer.gan.averaged_generator)
+            devices.wait_for_all(strategy)
     return folder / "progress.gif"
+
+
+@contextlib.contextmanager
+def lock(folder: Path):
+    """Hold a run folder for one process; a lock that a dead process left does not block.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise RunError(f"another process is training in {folder}; wait for it, or name another folder") from error
 
 
 def write_outputs(folder: Path, settings: Settings, generator: keras.Model) -> None:
@@ -141,18 +156,6 @@ def resolve(settings: Settings, config: dict | None) -> tuple[Settings, data.Dat
         precision = before.get("precision") or fastest_precision(settings, dataset.x_train)
         settings = dataclasses.replace(settings, precision=precision)
     return settings, dataset
-
-
-def describe(settings: Settings, dataset: data.Dataset, replicas: int) -> dict:
-    """Return what config.json holds: the settings, the number of replicas, the dataset's digest and the versions."""
-    versions = {"python": platform.python_version(), "gan_tf": gan_tf.__version__}
-    versions |= {package.__name__: package.__version__ for package in (tf, keras, np)}
-    return {
-        "settings": dataclasses.asdict(settings),
-        "replicas": replicas,
-        "dataset_sha256": dataset.digest,
-        "versions": versions,
-    }
 
 
 def read_config(folder: Path) -> dict | None:
@@ -275,18 +278,6 @@ def write_images(path: Path, images: np.ndarray) -> None:
         write_whole(path, lambda file: np.savez_compressed(file, images=images))
     else:
         write_png(path, plots.image_grid(images))
-
-
-def check_memory(needed: int, what: str) -> None:
-    """Refuse what this machine's memory cannot hold, before the system ends the process.
-
-    Raises:
-        ValueError: with both numbers.
-    """
-    if needed > (there := total_memory()):
-        raise ValueError(
-            f"{what} needs about {needed / 1e9:.0f} GB of memory, here are {there / 1e9:.0f} GB; ask for less"
-        )
 
 
 @contextlib.contextmanager

@@ -3,8 +3,10 @@
 import copy
 import csv
 import json
+import os
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import keras
@@ -12,7 +14,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_tf import checkpoints, data, evaluator, metrics, recipe, runs, trainer
+from gan_tf import checkpoints, data, evaluator, metrics, recipe, runs, scorer, trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="mlp")  # 12 steps
@@ -265,3 +267,23 @@ def test_scores_of_another_evaluator_are_not_continued(scored, tmp_path):
     np.savez(newest, **content)
     with pytest.raises(checkpoints.RunError, match="another evaluator"):
         runs.train(folder, SETTINGS, evaluate_every=5)
+
+
+def test_a_signal_while_scoring_is_obeyed_and_the_scores_are_made_up_for(scored, tmp_path, monkeypatch):
+    original, calls = scorer.sample_images, []
+
+    def signalled(*arguments):
+        calls.append(len(calls))
+        if len(calls) == 3:  # those of step 10
+            os.kill(os.getpid(), signal.SIGTERM)
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scorer, "sample_images", signalled)
+        with pytest.raises(runs.Stopped, match="stopped at step 10 of 12, saved"):
+            runs.train(tmp_path / "run", SETTINGS, evaluate_every=5)
+    assert [row["step"] for row in rows(tmp_path / "run" / "scores.csv")] == ["0", "5"]
+    runs.train(tmp_path / "run", SETTINGS, evaluate_every=5)
+    for name in ("scores.csv", "history.csv"):
+        tables = [[{**row, "seconds": ""} for row in rows(folder / name)] for folder in (scored, tmp_path / "run")]
+        assert tables[0] == tables[1]

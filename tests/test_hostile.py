@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gan_tf import __main__ as command_line
-from gan_tf import checkpoints, devices, evaluator, gan, models, recipe, runs, untrusted
+from gan_tf import checkpoints, devices, evaluator, files, gan, models, recipe, runs, untrusted
 
 SETTINGS = recipe.Settings(dataset="digits", epochs=1, batch_size=500, model="mlp")
 TRAIN = ("--dataset", "digits", "--epochs", "1", "--batch-size", "500", "--model", "mlp")
@@ -472,7 +472,7 @@ def test_what_cannot_fit_into_memory_is_refused_with_an_estimate(finished, tmp_p
     line = refusal(capfd, "sample", finished, "--count", 2**31 - 1, "--out", tmp_path / "a.npz")
     assert "needs about" in line
     assert "GB" in line
-    monkeypatch.setattr(runs, "total_memory", lambda: 10_000_000)
+    monkeypatch.setattr(files, "total_memory", lambda: 10_000_000)
     line = refusal(capfd, "train", tmp_path / "r", "--dataset", "digits", "--batch-size", 1500)
     assert "a step of batch_size 1500 needs about" in line
     assert not (tmp_path / "r").exists()

@@ -25,7 +25,7 @@ IMPORTS = {
     "evaluator": {"data", "files", "metrics", "untrusted"},
     "plots": {"files"},
     "recipe": {"data", "gan", "losses", "models"},
-    "checkpoints": {"files", "gan", "untrusted"},
+    "checkpoints": {"data", "files", "gan", "recipe", "untrusted"},
     "scorer": {"data", "evaluator", "gan"},
     "trainer": {"checkpoints", "data", "devices", "evaluator", "files", "gan", "plots", "recipe", "scorer"},
     "runs": {
