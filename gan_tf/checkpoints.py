@@ -145,7 +145,7 @@ def differences(before: dict, now: dict) -> list[str]:
     if before.get("replicas") != now["replicas"]:
         found.append(f"replicas: {before.get('replicas')} there, {now['replicas']} here")
     for name in ("gan_tf", "tensorflow", "keras"):
-        if (old := before["versions"].get(name)) != (new := now["versions"][name]):
+        if (old := before["versions"].get(name)) != (new := now["versions"].get(name)):
             found.append(f"{name}: {old} there, {new} installed")
     return found + ["other images"] * (before["dataset_sha256"] != now["dataset_sha256"] and not found)
 

@@ -91,6 +91,7 @@ def test_settings_in_a_config(run, field, capfd):
 @pytest.mark.parametrize("key", ["settings", "dataset_sha256", "versions", "replicas"])
 def test_parts_of_a_config(run, key, capfd):
     original = json.loads((run / "config.json").read_text())
+    (run / "generator.keras").unlink()  # a run that could be continued
     for value in (None, 3, "x", [], {}, [{}], {"gan_tf": 5}):
         (run / "config.json").write_text(json.dumps({**original, key: value}))
         line = refusal(capfd, "train", run, *TRAIN)
@@ -127,10 +128,13 @@ def test_a_config_cut_or_changed_anywhere(finished, tmp_path_factory, data):
     assert isinstance(found, dict) or (found.startswith(str(folder)) and "\n" not in found)
 
 
-def test_other_versions_are_refused_by_name(run, capfd):
+def test_other_versions_are_refused_by_name_where_there_is_something_to_continue(run, capfd):
     config = json.loads((run / "config.json").read_text())
     config["versions"]["tensorflow"] = "2.99.0"
     (run / "config.json").write_text(json.dumps(config))
+    assert command_line.main(["train", str(run), *TRAIN]) == 0
+    assert "is finished already" in capfd.readouterr().out
+    (run / "generator.keras").unlink()
     assert "tensorflow: 2.99.0 there" in refusal(capfd, "train", run, *TRAIN)
 
 
