@@ -42,9 +42,9 @@ def check_whole(folder: Path) -> None:
             assert all(len(row) == len(columns) for row in rows), path
 
 
-def moments(folder: Path) -> int:
-    """Return the step of the newest checkpoint, 0 where there is none."""
-    return max((int(path.stem) for path in (folder / "checkpoints").glob("[0-9]*.npz")), default=0)
+def checkpoints(folder: Path) -> list[Path]:
+    """Return a run's checkpoints, the oldest first."""
+    return sorted((folder / "checkpoints").glob("[0-9]*.npz"))
 
 
 def kill_often(folder: Path, kills: int, seed: int = 0, epochs: int = EPOCHS) -> list[int]:
@@ -66,9 +66,9 @@ def kill_often(folder: Path, kills: int, seed: int = 0, epochs: int = EPOCHS) ->
         process.kill()
         process.communicate()
         check_whole(folder)
-        reached.append(moments(folder))
+        reached.append(max((int(path.stem) for path in checkpoints(folder)), default=0))
         if (folder / "generator.keras").exists():  # it ended before the kill: take its end away again
-            for path in (folder / "generator.keras", max((folder / "checkpoints").glob("[0-9]*.npz"))):
+            for path in (folder / "generator.keras", checkpoints(folder)[-1]):
                 path.unlink()
     last = start(folder, epochs)
     error = last.communicate()[1]
@@ -90,7 +90,7 @@ def newest_change(folder: Path) -> int:
 def differences(one: Path, other: Path) -> list[str]:
     """Name what differs between two finished runs, times aside."""
     found = []
-    archives = [max((folder / "checkpoints").glob("[0-9]*.npz")) for folder in (one, other)]
+    archives = [checkpoints(folder)[-1] for folder in (one, other)]
     with np.load(archives[0]) as first, np.load(archives[1]) as second:
         names = {name for name in first.files + second.files if "seconds" not in name}
         found += [n for n in names if n not in first or n not in second or not np.array_equal(first[n], second[n])]

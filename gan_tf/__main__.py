@@ -36,13 +36,12 @@ def main(arguments: list[str] | None = None) -> int:
         print("gan_tf: stopped; what was saved before is intact", file=sys.stderr)
         return 130
     except Exception as error:
-        if os.environ.get("GAN_TF_TRACEBACK"):
+        number = getattr(error, "signal_number", 0)  # of runs.Stopped
+        if os.environ.get("GAN_TF_TRACEBACK") and not number:
             raise
-        again = (
-            f". Continue with: python -m gan_tf {shlex.join(sys.argv[1:])}" if hasattr(error, "signal_number") else ""
-        )
+        again = f". Continue with: python -m gan_tf {shlex.join(sys.argv[1:])}" if number else ""
         print(f"gan_tf: {' '.join(told(error).split())}{again}", file=sys.stderr)
-        return exit_code(error)
+        return 128 + number if number else 2 if type(error) is ValueError else 1
     return 0
 
 
@@ -53,13 +52,6 @@ def told(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'}: {error.strerror}"
     return f"unexpected {type(error).__name__}: {str(error)[:300]} (GAN_TF_TRACEBACK=1 shows where)"
-
-
-def exit_code(error: Exception) -> int:
-    """Return 128 and the signal's number, 2 for wrong usage, 1 for everything else."""
-    if hasattr(error, "signal_number"):
-        return 128 + error.signal_number
-    return 2 if type(error) is ValueError else 1
 
 
 def parser() -> argparse.ArgumentParser:

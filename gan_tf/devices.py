@@ -71,20 +71,19 @@ def check_cluster(text: str) -> int:
         raise ValueError(f"TF_CONFIG names no cluster ({type(error).__name__}: {error}); correct it") from error
 
 
-def is_chief(chosen: tf.distribute.Strategy) -> bool:
-    """Return whether this process is the one that writes."""
-    resolver = chosen.cluster_resolver
-    return (
-        not resolver
-        or resolver.task_type in (None, "chief")
-        or (resolver.task_type == "worker" and resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs)
-    )
-
-
 def several_workers(chosen: tf.distribute.Strategy) -> bool:
     """Return whether more than one process trains."""
     resolver = chosen.cluster_resolver
     return bool(resolver) and sum(map(len, resolver.cluster_spec().as_dict().values())) > 1
+
+
+def is_chief(chosen: tf.distribute.Strategy) -> bool:
+    """Return whether this process is the one that writes."""
+    if not several_workers(chosen):
+        return True
+    resolver = chosen.cluster_resolver
+    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
+    return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
 def replica() -> tuple[tf.Tensor | int, int]:
@@ -142,7 +141,8 @@ def share(
 
 def wait_for_all(chosen: tf.distribute.Strategy) -> None:
     """Return once every worker has come here, so that none leaves while another still works."""
-    tf.function(lambda: chosen.reduce("SUM", chosen.run(lambda: tf.constant(1.0)), axis=None))()
+    if several_workers(chosen):
+        tf.function(lambda: chosen.reduce("SUM", chosen.run(lambda: tf.constant(1.0)), axis=None))()
 
 
 @contextlib.contextmanager

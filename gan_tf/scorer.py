@@ -10,6 +10,10 @@ from gan_tf import data, evaluator
 from gan_tf.gan import sample_images
 
 
+class _GivenUp(Exception):
+    pass
+
+
 class Scorer:
     """Scores as many generated images as there are test images, and writes what TensorBoard shows.
 
@@ -41,13 +45,13 @@ class Scorer:
         def unless_stopped(batches):
             for batch in batches:
                 if stopped():
-                    raise InterruptedError
+                    raise _GivenUp
                 yield batch
 
         try:
             fake = sample_images(generator, len(self.real.features), self.seed, unless_stopped)
             judged = self.evaluator.judge(fake, unless_stopped)
-        except InterruptedError:
+        except _GivenUp:
             return None
         scores = evaluator.quick_scores(self.real, judged)
         with self.writer.as_default(step=step):

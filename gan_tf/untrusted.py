@@ -33,13 +33,11 @@ def read_arrays(path: Path, most: Mapping[str, int]) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(path) as archive:
         for name, limit in most.items():
             member = archive.getinfo(f"{name}.npy")
-            if member.file_size > limit + 1024 or member.compress_type not in (
-                zipfile.ZIP_STORED,
-                zipfile.ZIP_DEFLATED,
-            ):
+            usual = member.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+            if member.file_size > limit + 1024 or not usual:
                 raise ValueError(f"{name} is too large ({member.file_size:,} bytes) or oddly packed")
             with archive.open(member) as file:
-                content = file.read(limit + 1024)  # archive.read(member) would unpack all, whatever the archive states
+                content = file.read(member.file_size)  # archive.read(member) would unpack more than it states
             arrays[name] = np.lib.format.read_array(io.BytesIO(content), allow_pickle=False)
     return arrays
 
@@ -48,15 +46,15 @@ def load_model(path: Path) -> keras.Model:
     """Load a `.keras` file of this package's kinds of layers, in safe mode.
 
     Raises:
-        ValueError: it holds other members, other kinds of objects, links, or more than a gigabyte.
+        ValueError: it holds other members, packed ones, other kinds of objects, links, or more than a gigabyte.
         Exception: whatever zipfile, h5py and Keras raise for a damaged one.
     """
     with zipfile.ZipFile(path) as archive:
-        sizes = {member.filename: member.file_size for member in archive.infolist()}
-        if set(sizes) != MODEL_MEMBERS or sum(sizes.values()) > MOST_BYTES:
-            raise ValueError(
-                f"it holds {sum(sizes.values()):,} bytes in {', '.join(sorted(sizes))[:80]}: no such model"
-            )
+        if {member.filename for member in archive.infolist()} != MODEL_MEMBERS:
+            raise ValueError(f"it holds {', '.join(archive.namelist())[:80]}: no such model")
+        for member in archive.infolist():  # Keras does not pack, so that no member is larger than the file
+            if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:
+                raise ValueError(f"{member.filename} is packed")
         config = json.loads(archive.read("config.json"))
         _check_kinds(config)
         if (needed := _bytes_of_weights(config)) > MOST_BYTES:
