@@ -1,21 +1,14 @@
 """The benchmarks' own arithmetic; what they measure is in benchmarks/RESULTS.md."""
 
-import sys
-from pathlib import Path
-
+import literature
 import numpy as np
 import pytest
+import recipes
+import report
+import time_to_quality
+import train_step
 
 from gan_tf import data
-
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import literature  # noqa: E402
-import recipes  # noqa: E402
-import report  # noqa: E402
-import time_to_quality  # noqa: E402
-import train_step  # noqa: E402
 
 
 def test_a_section_is_replaced_and_the_others_stay(tmp_path, monkeypatch):

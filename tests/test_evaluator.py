@@ -13,11 +13,11 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from conftest import SETTINGS
 
-from gan_tf import checkpoints, data, evaluator, metrics, recipe, runs, scorer, trainer
+from gan_tf import checkpoints, data, evaluator, metrics, runs, scorer, trainer
 
 ROOT = Path(__file__).resolve().parent.parent
-SETTINGS = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="mlp")  # 12 steps
 
 
 @pytest.fixture(scope="module")

@@ -18,27 +18,20 @@ import h5py
 import keras
 import numpy as np
 import pytest
+from conftest import SETTINGS
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gan_tf import __main__ as command_line
 from gan_tf import checkpoints, devices, evaluator, files, gan, models, recipe, runs, untrusted
 
-SETTINGS = recipe.Settings(dataset="digits", epochs=1, batch_size=500, model="mlp")
-TRAIN = ("--dataset", "digits", "--epochs", "1", "--batch-size", "500", "--model", "mlp")
+TRAIN = ("--dataset", "digits", "--epochs", "2", "--batch-size", "250", "--model", "mlp")  # those of `finished`
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("hostile") / "run"
-    runs.train(folder, SETTINGS)
-    return folder
-
-
 @pytest.fixture
-def run(finished, tmp_path):
-    return shutil.copytree(finished, tmp_path / "run")
+def run(copy):
+    return copy
 
 
 def contents(folder) -> dict:

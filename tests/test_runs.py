@@ -10,32 +10,15 @@ import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import imageio.v3 as iio
 import keras
+import kills
 import numpy as np
 import pytest
+from conftest import SETTINGS
 
 from gan_tf import checkpoints, data, plots, recipe, runs, trainer
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
-import kills
-
-SETTINGS = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="mlp")  # 12 steps, dropout included
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory):
-    """A run that was never stopped. Tests that write into it work on a copy."""
-    folder = tmp_path_factory.mktemp("runs") / "finished"
-    runs.train(folder, SETTINGS)
-    return folder
-
-
-@pytest.fixture
-def copy(finished, tmp_path):
-    return shutil.copytree(finished, tmp_path / "copy")
 
 
 def stop_after(monkeypatch, step: int, number: int = signal.SIGTERM) -> None:
