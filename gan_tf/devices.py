@@ -8,6 +8,7 @@ the replicas' batch statistics apart and draw the same dropout masks and noise o
 import contextlib
 import json
 import os
+import shutil
 
 import keras
 import tensorflow as tf
@@ -42,9 +43,26 @@ def strategy(name: str) -> tf.distribute.Strategy:
             "--devices multiworker needs TF_CONFIG, or to be started by Slurm's srun; set it on each worker"
         )
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy(resolvers.SlurmClusterResolver())
-    except (ValueError, KeyError, RuntimeError, OSError) as error:
+        resolver = slurm_resolver()
+    except (ValueError, KeyError, IndexError, RuntimeError, OSError) as error:
         raise ValueError(f"Slurm's environment names no cluster ({error}); start with srun") from error
+    return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+
+
+def slurm_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:
+    """Return the tasks of a Slurm step as workers, each with its share of its machine's GPUs, if there are any.
+
+    The ports depend on the job, so that two jobs can meet on one machine. TensorFlow's resolver alone cannot do without
+    GPUs: it asks nvidia-smi for them.
+    """
+    resolvers = tf.distribute.cluster_resolver
+    port = 20_000 + int(os.environ.get("SLURM_JOB_ID", "0")) % 1_000 * 10
+    if os.environ.get("CUDA_VISIBLE_DEVICES", shutil.which("nvidia-smi")):
+        return resolvers.SlurmClusterResolver(port_base=port)
+    tasks = int(os.environ["SLURM_STEP_NUM_TASKS"])
+    slurm = resolvers.SlurmClusterResolver(port_base=port, gpus_per_node=tasks, gpus_per_task=1, auto_set_gpu=False)
+    workers = slurm.cluster_spec()
+    return resolvers.SimpleClusterResolver(workers, "", *slurm.get_task_info(), num_accelerators={"GPU": 0})
 
 
 def check_cluster(text: str) -> int:
@@ -106,6 +124,17 @@ class ReplicaSeeds(keras.random.SeedGenerator):
         """Return the next seed, int (2,)."""
         seed = super().next(ordered)
         return seed + tf.cast(tf.stack([replica()[0], 0]), seed.dtype)
+
+
+class SharedLossScale(keras.optimizers.LossScaleOptimizer):
+    """Loss scaling that skips a step on all replicas where a gradient overflowed on any of them.
+
+    Keras asks the first replica only (or each for itself), before the gradients are summed.
+    """
+
+    def check_finite(self, grads):
+        """Return whether all gradients of all replicas are finite, a bool scalar."""
+        return mean_over_replicas(tf.cast(super().check_finite(grads), tf.float32)) == 1.0
 
 
 def adapt(network: keras.Model) -> None:

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gan_tf import data, gan, losses, models
+from gan_tf import data, devices, gan, losses, models
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ def build(settings: Settings) -> gan.GAN:
     for _ in ("generator", "discriminator"):
         optimizer = keras.optimizers.Adam(rate, *betas)
         scaled = settings.precision == "mixed_float16"
-        optimizers.append(keras.optimizers.LossScaleOptimizer(optimizer) if scaled else optimizer)
+        optimizers.append(devices.SharedLossScale(optimizer) if scaled else optimizer)
     model.compile(*optimizers, loss=losses.LOSSES[settings.loss])
     return model
 

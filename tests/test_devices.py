@@ -92,6 +92,61 @@ print(json.dumps(found))
     assert [found[f"True {draw}"][1] for draw in range(2)] == found["alone"]  # the first replica's are one device's
 
 
+def test_an_overflow_on_any_replica_skips_the_step_on_all():
+    """And with Keras's own loss scaling the second replica's overflow reaches the weights: the check can fail."""
+    found = in_two_devices("""
+chosen = devices.strategy("mirrored")
+found = []
+for kind in (keras.optimizers.LossScaleOptimizer, devices.SharedLossScale):
+    for overflowing in (0, 1, 2):
+        with chosen.scope():
+            weights = keras.Variable(np.ones(3, "float32"))
+            optimizer = kind(keras.optimizers.SGD(1.0), initial_scale=8.0)
+            optimizer.build([weights])
+
+        @tf.function
+        def step():
+            scaled = tf.where(devices.replica()[0] == overflowing, np.inf, 8.0) * tf.ones(3)
+            optimizer.apply([scaled], [weights])
+
+        chosen.run(step)
+        finite, first = bool(np.isfinite(weights).all()), float(weights.numpy()[0])
+        found.append([finite, first if finite else None, float(optimizer.dynamic_scale.numpy())])
+print(json.dumps(found))
+""")
+    skipped, taken = [True, 1.0, 4.0], [True, -1.0, 8.0]  # 1 - (8 + 8) / 8
+    assert found == [skipped, [False, None, 8.0], taken, skipped, skipped, taken]
+
+
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+def test_two_replicas_take_the_step_of_one_in_16_bits(precision):
+    """Both players' weights after a step of SGD, to the rounding of 16 bits, relative to how far the step went."""
+    worst = in_two_devices(f"""
+images = data.load("digits").x_train
+states = {{}}
+for name in ("one", "mirrored"):
+    chosen = devices.strategy(name)
+    with chosen.scope():
+        keras.utils.set_random_seed(0)
+        keras.mixed_precision.set_dtype_policy("{precision}")
+        players = models.mlp_generator(10, (32,)), models.mlp_discriminator((32,), 0.0)
+        model = gan.GAN(*players)
+        before = [keras.ops.convert_to_numpy(v) for player in players for v in player.trainable_variables]
+        optimizers = [keras.optimizers.SGD(0.5) for _ in players]
+        if "{precision}" == "mixed_float16":
+            optimizers = [devices.SharedLossScale(optimizer) for optimizer in optimizers]
+        model.compile(*optimizers)
+    model.fit(devices.share(data.batches(images, 32, seed=0, endless=True), chosen), steps_per_epoch=1, verbose=0)
+    after = [keras.ops.convert_to_numpy(v) for player in players for v in player.trainable_variables]
+    states[name] = [b - a for a, b in zip(before, after)]
+pairs = list(zip(states["one"], states["mirrored"]))
+moved = max(float(np.abs(a).max()) for a, _ in pairs)
+print(json.dumps([moved, max(float(np.abs(a - b).max()) for a, b in pairs)]))
+""")
+    assert worst[0] > 1e-3
+    assert worst[1] < 0.03 * worst[0]
+
+
 def test_every_image_goes_to_one_replica():
     """Over an epoch: no image twice, none lost, and each global batch is that of a single device."""
     seen, alone = in_two_devices("""
@@ -122,20 +177,23 @@ def test_one_device_needs_no_strategy():
 
 
 class Workers:
-    """The same command in several processes on loopback, each with its own TF_CONFIG."""
+    """The same command in several processes on loopback, each with its own TF_CONFIG, or as Slurm starts them."""
 
-    def __init__(self, count: int, folder, *arguments):
+    def __init__(self, count: int, folder, *arguments, slurm: bool = False):
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             first = probe.getsockname()[1]
         addresses = [f"127.0.0.1:{first + 1 + i}" for i in range(count)]
+        step = {"SLURM_STEP_NUM_TASKS": count, "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_TASKS_PER_NODE": count}
         command = [sys.executable, "-m", "gan_tf", "train", str(folder), "--dataset", "digits", "--model", "mlp"]
         command += ["--batch-size", "300", "--devices", "multiworker", *map(str, arguments)]
         self.processes = [
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
             for i in range(count)
             for cluster in [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}]
-            for environment in [{**os.environ, "TF_CONFIG": json.dumps(cluster)}]
+            for named in [step | {"SLURM_JOB_ID": first, "SLURM_PROCID": i}]
+            for told in [{k: str(v) for k, v in named.items()} if slurm else {"TF_CONFIG": json.dumps(cluster)}]
+            for environment in [os.environ | told]
         ]
 
     def finish(self, seconds: float = 200) -> list[tuple[int, str]]:
@@ -190,6 +248,27 @@ def test_a_lost_worker_ends_the_others_and_the_run_continues_to_the_same_bits(tw
 def test_three_workers(tmp_path):
     assert [code for code, _ in Workers(3, tmp_path / "run", "--epochs", 1).finish()] == [0, 0, 0]
     assert [row["images"] for row in history(tmp_path / "run")] == ["1500"]
+
+
+def test_slurm_names_the_workers(two_workers, tmp_path):
+    """Two tasks of one step on one machine without GPUs, where TensorFlow's own resolver looks for nvidia-smi."""
+    assert [code for code, _ in Workers(2, tmp_path / "run", "--epochs", 4, slurm=True).finish()] == [0, 0]
+    assert kills.differences(two_workers, tmp_path / "run") == []
+
+
+def test_a_slurm_step_that_makes_no_sense_is_refused(monkeypatch):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    monkeypatch.setenv("SLURM_PROCID", "0")
+    step = {"STEP_NUM_TASKS": "2", "STEP_NODELIST": "a[1", "STEP_TASKS_PER_NODE": "1(x2)"}
+    for missing in step:
+        for name, value in step.items():
+            monkeypatch.setenv(f"SLURM_{name}", value)
+        monkeypatch.delenv(f"SLURM_{missing}")
+        with pytest.raises(ValueError, match="Slurm's environment names no cluster"):
+            devices.strategy("multiworker")
+    monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "1(x2)")
+    with pytest.raises(ValueError, match=r"Slurm's environment names no cluster.*a\[1"):
+        devices.strategy("multiworker")
 
 
 def test_another_number_of_workers_is_refused(two_workers, tmp_path):

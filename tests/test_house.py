@@ -24,7 +24,7 @@ IMPORTS = {
     "metrics": {"neighbours"},
     "evaluator": {"data", "files", "metrics", "untrusted"},
     "plots": {"files"},
-    "recipe": {"data", "gan", "losses", "models"},
+    "recipe": {"data", "devices", "gan", "losses", "models"},
     "checkpoints": {"data", "files", "gan", "recipe", "untrusted"},
     "scorer": {"data", "evaluator", "gan"},
     "trainer": {"checkpoints", "data", "devices", "evaluator", "files", "gan", "plots", "recipe", "scorer"},
