@@ -25,10 +25,12 @@ test: $(READY)   ## run the unit tests, then every chapter through nbval
 notebooks: $(READY)  ## execute every chapter and store its outputs
 	@$(BIN)/python notebooks/execute.py
 
-bench: $(READY)  ## measure speed and time to quality, into benchmarks/RESULTS.md (two hours on 2 cores)
+bench: $(READY)  ## measure speed, growth, kills and time to quality, into benchmarks/RESULTS.md (about three hours)
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/waits.py
 	$(BIN)/python benchmarks/kills.py
+	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/replicas.py
 	$(BIN)/python benchmarks/recipes.py
 	$(BIN)/python benchmarks/time_to_quality.py
 

@@ -27,6 +27,15 @@ def start(folder: Path, epochs: int) -> subprocess.Popen:
     return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
+def started_to_write(folder: Path, epochs: int) -> subprocess.Popen:
+    """Start training, and return once the process has changed something in the folder, or has ended."""
+    written = newest_change(folder)
+    process = start(folder, epochs)
+    while process.poll() is None and newest_change(folder) == written:
+        time.sleep(0.005)
+    return process
+
+
 def check_whole(folder: Path) -> None:
     """Read every file that has its final name; raise whatever a torn one raises."""
     for path in folder.rglob("*"):
@@ -47,22 +56,26 @@ def checkpoints(folder: Path) -> list[Path]:
     return sorted((folder / "checkpoints").glob("[0-9]*.npz"))
 
 
-def kill_often(folder: Path, kills: int, seed: int = 0, epochs: int = EPOCHS) -> list[int]:
+def kill_often(folder: Path, kills: int, span: float, seed: int = 0, epochs: int = EPOCHS) -> list[int]:
     """Kill a run so many times, then let it end.
 
-    A kill comes at a random moment of the seconds after the process has begun to write, so that it falls into a step,
-    a checkpoint, a frame, a table, the GIF or the final save.
+    A kill comes at a random moment after the process has begun to write, so that it falls into a step, a checkpoint, a
+    frame, a table, the GIF or the final save.
+
+    Args:
+        folder: of the run, empty.
+        kills: how many.
+        span: seconds from the first write to the end of a run that nobody touches.
+        seed: of the moments.
+        epochs: of the run.
 
     Returns:
         The steps that the newest checkpoints held when the kills came.
     """
     draw, reached = random.Random(seed), []
     for _ in tqdm(range(kills), desc="kills", disable=None):
-        process = start(folder, epochs)
-        written = newest_change(folder)
-        while process.poll() is None and newest_change(folder) == written:
-            time.sleep(0.005)
-        time.sleep(draw.uniform(0.0, 3.0))
+        process = started_to_write(folder, epochs)
+        time.sleep(draw.uniform(0.0, span))
         process.kill()
         process.communicate()
         check_whole(folder)
@@ -110,8 +123,9 @@ def main() -> None:
     kills = int(sys.argv[1]) if len(sys.argv) > 1 else 50
     with tempfile.TemporaryDirectory() as name:
         undisturbed, killed = Path(name, "undisturbed"), Path(name, "killed")
-        assert start(undisturbed, EPOCHS).wait() == 0
-        reached = kill_often(killed, kills)
+        process, began = started_to_write(undisturbed, EPOCHS), time.perf_counter()
+        assert process.wait() == 0
+        reached = kill_often(killed, kills, time.perf_counter() - began)
         different = differences(undisturbed, killed)
     lines = [
         f"`kill -9` {kills} times on one run of {EPOCHS * 6} steps, at random moments, a checkpoint every 2 steps: "

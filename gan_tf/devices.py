@@ -6,6 +6,7 @@ the replicas' batch statistics apart and draw the same dropout masks and noise o
 """
 
 import contextlib
+import functools
 import json
 import os
 import shutil
@@ -30,9 +31,9 @@ def strategy(name: str) -> tf.distribute.Strategy:
     """
     if name == "one":
         return tf.distribute.get_strategy()
+    tf.get_logger().setLevel("ERROR")  # it would announce each reduction, on standard output in a notebook
     if name == "mirrored":
-        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
-        return tf.distribute.MirroredStrategy([device.name for device in devices])
+        return _mirrored()
     resolvers = tf.distribute.cluster_resolver
     if "TF_CONFIG" in os.environ:
         count = check_cluster(os.environ["TF_CONFIG"])
@@ -47,6 +48,13 @@ def strategy(name: str) -> tf.distribute.Strategy:
     except (ValueError, KeyError, IndexError, RuntimeError, OSError) as error:
         raise ValueError(f"Slurm's environment names no cluster ({error}); start with srun") from error
     return tf.distribute.MultiWorkerMirroredStrategy(resolver)
+
+
+@functools.cache
+def _mirrored() -> tf.distribute.MirroredStrategy:
+    """Return one strategy for the whole process: the reductions of a second one would be taken for the first one's."""
+    devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return tf.distribute.MirroredStrategy([device.name for device in devices])
 
 
 def slurm_resolver() -> tf.distribute.cluster_resolver.ClusterResolver:

@@ -108,17 +108,25 @@ class GAN(keras.Model):
             steps_per_execution: train steps per call from Python; callbacks run once for each call.
 
         Raises:
-            ValueError: both players were given the same optimizer object.
+            ValueError: both players were given the same optimizer object, or an optimizer clips gradients and there are
+                several replicas: Keras would clip each one's part, before the sum.
         """
         if generator_optimizer is discriminator_optimizer:
             raise ValueError("each player needs an optimizer of its own: two objects, not one given twice")
+        replicas = self.distribute_strategy.num_replicas_in_sync
+        for optimizer in (generator_optimizer, discriminator_optimizer):
+            clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name, None)]
+            if clips and replicas > 1:
+                raise ValueError(
+                    f"{clips[0]} would clip each of the {replicas} replicas' gradients by itself; leave it out"
+                )
         # XLA made this step slower on a CPU, so that Keras's "auto" is not used.
         super().compile(optimizer=generator_optimizer, steps_per_execution=steps_per_execution, jit_compile=False)
         self.generator_optimizer = self.optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-        self.adversarial_loss = loss.share(self.distribute_strategy.num_replicas_in_sync)
+        self.adversarial_loss = loss.share(replicas)
 
     def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Return the averaged generator's images for z, float32 (batch, 28, 28, 1) in [-1, 1]."""
@@ -141,15 +149,16 @@ class GAN(keras.Model):
         size, (replica, replicas) = tf.shape(real)[0], devices.replica()
         z = latent(size * replicas, self.latent_dim, [self.seed, tf.cast(step, tf.int32)])
         z = z[replica * size : (replica + 1) * size]  # on one device, all of it
-        with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
+        with tf.GradientTape() as generator_tape:
             fake = self.generator(z, training=True)
-            real_logits = self.discriminator(real, training=True)
-            fake_logits = self.discriminator(fake, training=True)
-            generator_loss = self.adversarial_loss.generator(fake_logits)
-            discriminator_loss = self.adversarial_loss.discriminator(real_logits, fake_logits)
-            # The identity, except in mixed_float16, where small gradients would be rounded to zero.
-            scaled_generator_loss = self.generator_optimizer.scale_loss(generator_loss)
-            scaled_discriminator_loss = self.discriminator_optimizer.scale_loss(discriminator_loss)
+            with tf.GradientTape() as discriminator_tape:  # it need not know how the fakes were made
+                real_logits = self.discriminator(real, training=True)
+                fake_logits = self.discriminator(fake, training=True)
+                generator_loss = self.adversarial_loss.generator(fake_logits)
+                discriminator_loss = self.adversarial_loss.discriminator(real_logits, fake_logits)
+                # The identity, except in mixed_float16, where small gradients would be rounded to zero.
+                scaled_generator_loss = self.generator_optimizer.scale_loss(generator_loss)
+                scaled_discriminator_loss = self.discriminator_optimizer.scale_loss(discriminator_loss)
         generator_gradients = generator_tape.gradient(scaled_generator_loss, self.generator.trainable_variables)
         discriminator_gradients = discriminator_tape.gradient(
             scaled_discriminator_loss, self.discriminator.trainable_variables

@@ -206,7 +206,7 @@ def plot_train_step() -> plt.Figure:
     axes.plot((10.95, 10.95, 6.9), (4.05, 4.9, 4.9), color=REAL_COLOUR, linestyle="--", linewidth=2)
     axes.plot((10.95, 10.95, 2.9), (1.35, 0.5, 0.5), color=FAKE_COLOUR, linestyle="--", linewidth=2)
     for x, y, text, colour, side in (
-        (0.1, 4.3, "forward, recorded by both tapes", "black", "left"),
+        (0.1, 4.3, "forward, recorded by generator_tape; from fake on by discriminator_tape too", "black", "left"),
         (2.9, 2.55, "1: make fakes", "black", "center"),
         (8.6, 2.7, "2: judge both", "black", "center"),
         (11.1, 2.7, "3: one loss each", "black", "center"),

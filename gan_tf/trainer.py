@@ -81,6 +81,8 @@ class Trainer(keras.callbacks.Callback):
         """
         self.scorer = scorer
         self._restore()
+        if self.step == 0:
+            self._write_frame()
         self.progress = tqdm(
             total=self.total_steps,
             initial=self.step,
@@ -89,8 +91,6 @@ class Trainer(keras.callbacks.Callback):
             mininterval=0.1 if sys.stderr.isatty() else 2.0,
             disable=not self.chief,
         )
-        if self.step == 0:
-            self._write_frame()
         self.resumed_seconds, self.started = self.seconds, time.perf_counter()
         handlers = {}
         if threading.current_thread() is threading.main_thread():  # elsewhere Python forbids it

@@ -66,6 +66,20 @@ print(json.dumps([chosen.num_replicas_in_sync, *map(float, worst)]))
     assert 0 <= worst[2] < 1e-4  # rounding grows from step to step
 
 
+def test_two_runs_on_two_devices_in_one_process(tmp_path):
+    """Each makes its reductions under keys of its own; two strategies would use the same ones for other shapes."""
+    steps = in_two_devices(f"""
+from gan_tf import recipe, runs
+steps = []
+for model, size in (("dcgan", 50), ("mlp", 300)):
+    settings = recipe.Settings(dataset="digits", epochs=1, batch_size=size, model=model, devices="mirrored")
+    folder = runs.train("{tmp_path}/" + model, settings).parent
+    steps.append(int((folder / "history.csv").read_text().splitlines()[-1].split(",")[1]))
+print(json.dumps(steps))
+""")
+    assert steps == [30, 5]
+
+
 def test_replicas_draw_different_noise_and_masks_once_adapted():
     """And without the repair the same ones: the check can fail."""
     found = in_two_devices("""
@@ -116,6 +130,24 @@ print(json.dumps(found))
 """)
     skipped, taken = [True, 1.0, 4.0], [True, -1.0, 8.0]  # 1 - (8 + 8) / 8
     assert found == [skipped, [False, None, 8.0], taken, skipped, skipped, taken]
+
+
+def test_clipping_is_refused_with_several_replicas():
+    """Keras clips before the sum; on one device the same optimizer is welcome."""
+    found = in_two_devices("""
+found = []
+for name in ("one", "mirrored"):
+    for clip in ({"clipnorm": 1.0}, {"clipvalue": 1.0}, {"global_clipnorm": 1.0}):
+        with devices.strategy(name).scope():
+            model = gan.GAN(models.mlp_generator(10, (8,)), models.mlp_discriminator((8,)))
+            try:
+                model.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3, **clip))
+                found.append("")
+            except ValueError as error:
+                found.append(str(error).split()[0])
+print(json.dumps(found))
+""")
+    assert found == ["", "", "", "clipnorm", "clipvalue", "global_clipnorm"]
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])

@@ -143,8 +143,9 @@ def test_any_settings_continue_to_the_same_bits(tmp_path, monkeypatch, other):
 
 def test_kills_lose_nothing(tmp_path):
     """`kill -9` three times at random moments of one run; benchmarks/kills.py does it fifty times."""
-    assert kills.start(tmp_path / "whole", 8).wait() == 0
-    kills.kill_often(tmp_path / "killed", 3, seed=1, epochs=8)
+    process, began = kills.started_to_write(tmp_path / "whole", 8), time.perf_counter()
+    assert process.wait() == 0
+    kills.kill_often(tmp_path / "killed", 3, time.perf_counter() - began, seed=1, epochs=8)
     assert kills.differences(tmp_path / "whole", tmp_path / "killed") == []
 
 
