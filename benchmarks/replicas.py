@@ -20,7 +20,7 @@ from gan_tf import data, devices, recipe
 
 TURNS = 9
 WORKER_TURNS = 3
-STEPS = 100
+STEPS = {32: 40, 256: 10}  # a turn, by batch size
 WORKER = """
 import json, sys, time
 from gan_tf import data, devices, recipe
@@ -53,18 +53,18 @@ def overhead(batch_size: int) -> dict[str, list[float]]:
         for name in sorted(turns, reverse=bool(turn % 2)):
             model, batches = turns[name]
             started = time.perf_counter()
-            model.fit(batches, steps_per_epoch=STEPS, verbose=0)
-            seconds[name].append((time.perf_counter() - started) / STEPS)
+            model.fit(batches, steps_per_epoch=STEPS[batch_size], verbose=0)
+            seconds[name].append((time.perf_counter() - started) / STEPS[batch_size])
     return seconds
 
 
-def two_processes(name: str, batch_size: int) -> tuple[float, float]:
+def two_processes(name: str, batch_size: int, steps: int) -> tuple[float, float]:
     """Return seconds and bytes a step of two processes at the same time, the slower one's."""
     addresses = []
     for _ in range(2):
         with socket.create_server(("127.0.0.1", 0)) as server:
             addresses.append(f"127.0.0.1:{server.getsockname()[1]}")
-    command = [sys.executable, "-c", WORKER, name, str(batch_size), str(STEPS)]
+    command = [sys.executable, "-c", WORKER, name, str(batch_size), str(steps)]
     told = [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}} for index in range(2)]
     environments = [os.environ | {"TF_CONFIG": json.dumps(config)} for config in told]
     started = [
@@ -94,7 +94,7 @@ def main() -> None:
         found = {kind: [] for kind in runs}
         for _ in tqdm(range(WORKER_TURNS), desc=f"two workers, batch {batch_size}"):
             for kind, arguments in runs.items():
-                found[kind].append(two_processes(*arguments))
+                found[kind].append(two_processes(*arguments, STEPS[batch_size]))
         for kind, name in (
             ("apart", f"each {batch_size // 2} images, never talking"),
             ("workers", f"workers, {batch_size} images"),
@@ -105,7 +105,7 @@ def main() -> None:
         lines.append(f"| time in communication, batch {batch_size} | {statistics.median(share):.0%} | |")
     lines += [
         "",
-        f"All weights of both players: {weights / 1e6:.1f} MB. Medians of {WORKER_TURNS} turns of {STEPS} steps.",
+        f"All weights of both players: {weights / 1e6:.1f} MB. Medians of {WORKER_TURNS} turns.",
     ]
     write_section("Several replicas", [machine(), "The default recipe.", "", *lines])
 

@@ -140,6 +140,34 @@ def test_a_full_disk_is_told_in_one_line(run, tmp_path):
     assert (tmp_path / "out.png").read_text() == "the one before"
 
 
+def test_a_disk_that_is_full_at_the_first_frame_is_told_in_one_line(tmp_path):
+    limit = functools.partial(resource.setrlimit, resource.RLIMIT_FSIZE, (2_000, 2_000))
+    done = gan_tf("train", tmp_path / "run", "--dataset", "digits", "--model", "mlp", preexec_fn=limit)
+    assert "run cannot be written: File too large" in one_line_of_failure(done)
+    assert (tmp_path / "run" / "config.json").exists()
+
+
+READ_ONLY = """
+import os, sys
+from gan_tf import __main__, data, runs
+data.load("digits")  # and whatever Python imports for it, while it can be read
+if os.geteuid() == 0:  # who may write everywhere
+    os.seteuid(65534)
+sys.exit(__main__.main(sys.argv[1:]))
+"""
+
+
+def test_a_read_only_folder_is_told_in_one_line(tmp_path):
+    locked = tmp_path / "locked"
+    locked.mkdir()
+    for folder in (locked, *locked.resolve().parents[:3]):  # let anybody look into pytest's own folders
+        folder.chmod(0o555 if folder == locked else 0o755)
+    command = [sys.executable, "-c", READ_ONLY, "train", str(locked), "--dataset", "digits", "--model", "mlp"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert "locked cannot be written: Permission denied" in one_line_of_failure(done)
+    assert list(locked.iterdir()) == []
+
+
 def test_a_link_in_the_place_of_a_partial_file_is_not_followed(run, tmp_path):
     (tmp_path / "precious.txt").write_text("mine")
     (tmp_path / ".out.png.partial").symlink_to(tmp_path / "precious.txt")
