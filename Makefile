@@ -20,7 +20,7 @@ gif: $(READY)    ## train the DCGAN by its default settings and leave runs/dcgan
 
 test: $(READY)   ## run the unit tests, then every chapter through nbval
 	GAN_TF_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
-	GAN_TF_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=900 notebooks
+	GAN_TF_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=3600 notebooks
 
 notebooks: $(READY)  ## execute every chapter and store its outputs
 	@$(BIN)/python notebooks/execute.py

@@ -42,9 +42,8 @@ def execute(path: Path) -> float:
     notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
     next(cell for cell in notebook.cells if cell.cell_type == "code").source = get_package_cell()
     started = time.perf_counter()
-    NotebookClient(
-        notebook, timeout=900, resources={"metadata": {"path": str(FOLDER)}}, record_timing=False, coalesce_streams=True
-    ).execute()
+    resources = {"metadata": {"path": str(FOLDER)}}
+    NotebookClient(notebook, timeout=3600, resources=resources, record_timing=False, coalesce_streams=True).execute()
     seconds = time.perf_counter() - started
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
