@@ -9,7 +9,13 @@ ifdef GAN_TF_DATA
 export GAN_TF_DATA := $(abspath $(GAN_TF_DATA))
 endif
 
-.PHONY: gif test notebooks bench lab lint lock help
+# Two workers on two cores: a second thread in each would only fight with the other worker for its core.
+ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PYTEST := GAN_TF_OFFLINE=1 $(BIN)/python -m pytest
+TWO_WORKERS := $(ONE_THREAD) $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=900
+
+.PHONY: gif test check chapter notebooks bench lab lint lock help
 .DELETE_ON_ERROR:
 
 help:            ## show this list
@@ -18,9 +24,15 @@ help:            ## show this list
 gif: $(READY)    ## train the DCGAN by its default settings and leave runs/dcgan/progress.gif
 	@$(BIN)/python -m gan_tf train $(RUN)
 
-test: $(READY)   ## run the unit tests, then every chapter through nbval
-	GAN_TF_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile
-	GAN_TF_OFFLINE=1 $(BIN)/python -m pytest -n 2 --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout=3600 notebooks
+test: $(READY)   ## run the unit tests and every chapter through nbval, and say where the seconds went
+	$(TWO_WORKERS) $(NBVAL) tests notebooks
+
+check: lint      ## after every edit: the linter, the rules of the chapters, the unit tests that take no time
+	$(TWO_WORKERS) -m "not slow"
+
+chapter: $(READY)  ## run one chapter through nbval: make chapter N=04
+	@ls notebooks/$(N)_*.ipynb > /dev/null 2>&1 || { echo "no chapter has that number: make chapter N=04" >&2; exit 2; }
+	$(PYTEST) $(NBVAL) notebooks/$(N)_*.ipynb
 
 notebooks: $(READY)  ## execute every chapter and store its outputs
 	@$(BIN)/python notebooks/execute.py

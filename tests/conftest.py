@@ -1,4 +1,4 @@
-"""For all tests: no network, one seed a test, the benchmarks' folder to import from, a small run."""
+"""For all tests: no network, two devices, one seed a test, the benchmarks' folder to import from, a small run."""
 
 import os
 import shutil
@@ -7,11 +7,19 @@ from pathlib import Path
 
 import keras
 import pytest
+import tensorflow as tf
+from clock import pytest_collection_modifyitems, pytest_terminal_summary  # noqa: F401, hooks of pytest
 
 from gan_tf import recipe, runs
 
+# Two devices, for tests of several replicas: to be named before TensorFlow starts. All else runs on the first.
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 os.environ["GAN_TF_OFFLINE"] = "1"
+collect_ignore = ["samples"]  # notebooks for test_nbval.py, which breaks them
 SETTINGS = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="mlp")  # 12 steps, dropout included
 
 
