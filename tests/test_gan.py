@@ -139,6 +139,13 @@ def test_every_loss_trains_on_a_short_last_batch_too(name):
     assert np.isfinite(history["loss"]).all()
 
 
+def test_each_step_draws_noise_of_its_own():
+    """Both rates are 0 and the batch is the same, so that nothing but z can change the losses."""
+    model = compiled(tiny(), 0.0, 0.0)
+    seen = [float(model.train_step(real_batch())["generator_loss"]) for _ in range(3)]
+    assert len(set(seen)) == 3
+
+
 def test_history_holds_the_mean_of_an_epoch_not_its_last_batch():
     seen = []
     note = keras.callbacks.LambdaCallback(
