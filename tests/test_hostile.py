@@ -216,6 +216,16 @@ def test_generators_that_do_harm(run, change, capfd):
     assert not (run.parent / "out.png").exists()
 
 
+@pytest.mark.parametrize("name", ["a Lambda layer", "a class of another module", "a function", "a nested stranger"])
+def test_strangers_are_refused_before_keras_sees_them(run, name, monkeypatch):
+    """Its safe mode refuses them, too, but has had holes: older versions could be made to run code."""
+    repacked(run / "generator.keras", BAD_ARCHIVES[name])
+    for asked in ("deserialize_keras_object", "load_model"):
+        monkeypatch.setattr(keras.saving, asked, lambda *_, **__: pytest.fail("Keras was asked"))
+    with pytest.raises(runs.RunError, match="is none of this package's kinds of layers"):
+        runs.load_generator(run)
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
 @pytest.mark.parametrize("stated", [None, 10], ids=["honest", "lying"])
 def test_zeros_that_unpack_to_a_gigabyte(run, name, stated, capfd):
