@@ -1,6 +1,7 @@
 """Several replicas compute what one does: on two devices of one process, and as two and three processes on loopback."""
 
 import csv
+import itertools
 import json
 import os
 import shutil
@@ -8,191 +9,184 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
+import keras
 import kills
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_tf import devices, losses
+from gan_tf import data, devices, gan, losses, models, recipe, runs
 
-TWO_DEVICES = """
-import json, sys
-import tensorflow as tf
-tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
-)
-import keras
-import numpy as np
-from gan_tf import data, devices, gan, losses, models
-"""
+# two devices of one process, which conftest.py names
 
 
-def in_two_devices(code: str):
-    """Run code in a process with two logical CPU devices and return the last line that it prints, from JSON."""
-    done = subprocess.run([sys.executable, "-c", TWO_DEVICES + code], capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.splitlines()[-1])
+@pytest.fixture
+def two() -> tf.distribute.Strategy:
+    chosen = devices.strategy("mirrored")
+    assert chosen.num_replicas_in_sync == 2
+    return chosen
 
 
-@pytest.mark.parametrize("loss", ["non_saturating", "least_squares"])
-def test_two_replicas_take_the_step_of_one(loss):
-    """Weights, averages and batch statistics after one and after three steps, relative to the largest of each."""
-    worst = in_two_devices(f"""
-images = data.load("digits").x_train
-states = {{}}
-for name in ("one", "mirrored"):
-    chosen = devices.strategy(name)
+@pytest.fixture(scope="module")
+def images() -> np.ndarray:
+    return data.load("digits").x_train
+
+
+@pytest.fixture
+def precision(request):
+    """Build layers in 16 bits, and give the other tests float32 back."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy(request.param)
+    yield request.param
+    keras.mixed_precision.set_dtype_policy(before)
+
+
+def arrays(variables) -> list[np.ndarray]:
+    return [keras.ops.convert_to_numpy(variable) for variable in variables]
+
+
+def on_each(chosen, function) -> list[np.ndarray]:
+    """Run a function on every replica and return what each of them got."""
+    return [part.numpy() for part in chosen.experimental_local_results(chosen.run(tf.function(function)))]
+
+
+def three_steps(chosen, images, loss) -> list[list[np.ndarray]]:
+    """Return the state and the losses of a GAN after one and after three steps."""
     with chosen.scope():
         keras.utils.set_random_seed(0)
         players = models.dcgan_generator(10, 4, 3), models.dcgan_discriminator((4, 8), 0.0, 0.0, True)
         model = gan.GAN(*players, average_decay=0.9)
-        model.compile(keras.optimizers.SGD(0.05), keras.optimizers.SGD(0.05), loss=losses.{loss})
-    batches = data.batches(images, 32, seed=0, endless=True)
-    for steps in (1, 3):
-        shared = devices.share(batches.skip(0 if steps == 1 else 1), chosen)
-        history = model.fit(shared, steps_per_epoch=1 if steps == 1 else 2, verbose=0).history
-        states[name, steps] = [keras.ops.convert_to_numpy(variable) for variable in model.variables[:-6]]
-        states[name, steps] += [np.array(values) for values in history.values()]
-worst = [
-    max(np.abs(a - b).max() / (np.abs(a).max() + 1e-9) for a, b in zip(states["one", s], states["mirrored", s]))
-    for s in (1, 3)
-]
-print(json.dumps([chosen.num_replicas_in_sync, *map(float, worst)]))
-""")
-    assert worst[0] == 2
-    assert 0 <= worst[1] < 1e-5
-    assert 0 <= worst[2] < 1e-4  # rounding grows from step to step
+        model.compile(keras.optimizers.SGD(0.05), keras.optimizers.SGD(0.05), loss=losses.LOSSES[loss])
+    batches, states = data.batches(images, 32, seed=0, endless=True), []
+    for skip, steps in ((0, 1), (1, 2)):
+        history = model.fit(devices.share(batches.skip(skip), chosen), steps_per_epoch=steps, verbose=0).history
+        states.append(arrays(model.variables[:-6]) + [np.array(values) for values in history.values()])
+    return states
 
 
-def test_two_trainings_on_two_devices_in_one_process():
+@pytest.mark.parametrize("loss", ["non_saturating", "least_squares"])
+def test_two_replicas_take_the_step_of_one(loss, images, two):
+    """Weights, averages and batch statistics after one and after three steps, relative to the largest of each."""
+    one = three_steps(devices.strategy("one"), images, loss)
+    mirrored = three_steps(two, images, loss)
+    worst = [
+        max(np.abs(a - b).max() / (np.abs(a).max() + 1e-9) for a, b in zip(*states, strict=True))
+        for states in zip(one, mirrored, strict=True)
+    ]
+    assert 0 <= worst[0] < 1e-5
+    assert 0 <= worst[1] < 1e-4  # rounding grows from step to step
+
+
+def test_two_trainings_on_two_devices_in_one_process(images):
     """Each makes its reductions under keys of its own; two strategies would use the same ones for other shapes."""
-    found = in_two_devices("""
-for width in (8, 16):
-    chosen = devices.strategy("mirrored")
-    with chosen.scope():
-        model = gan.GAN(models.mlp_generator(10, (width,)), models.mlp_discriminator((width,)))
-        model.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1))
-    batches = data.batches(data.load("digits").x_train, 32, seed=0, endless=True)
-    history = model.fit(devices.share(batches, chosen), steps_per_epoch=2, verbose=0).history
-print(json.dumps(bool(np.isfinite(history["loss"]).all())))
-""")
-    assert found is True
-
-
-def test_replicas_draw_different_noise_and_masks_once_adapted():
-    """And without the repair the same ones: the check can fail."""
-    found = in_two_devices("""
-chosen = devices.strategy("mirrored")
-found = {}
-for repaired in (False, True):
-    with chosen.scope():
-        keras.utils.set_random_seed(0)
-        noisy = keras.Sequential([keras.Input((50,)), keras.layers.GaussianNoise(1.0), keras.layers.Dropout(0.5)])
-        if repaired:
-            devices.adapt(noisy)
-    for draw in range(2):
-        outputs = chosen.run(tf.function(lambda: noisy(tf.ones((4, 50)), training=True)))
-        first, second = (part.numpy() for part in chosen.experimental_local_results(outputs))
-        found[f"{repaired} {draw}"] = [bool((first == second).all()), float(first.sum())]
-keras.utils.set_random_seed(0)
-alone = keras.Sequential([keras.Input((50,)), keras.layers.GaussianNoise(1.0), keras.layers.Dropout(0.5)])
-found["alone"] = [float(alone(tf.ones((4, 50)), training=True).numpy().sum()) for _ in range(2)]
-print(json.dumps(found))
-""")
-    assert [found[f"False {draw}"][0] for draw in range(2)] == [True, True]
-    assert [found[f"True {draw}"][0] for draw in range(2)] == [False, False]
-    assert found["True 0"][1] != found["True 1"][1]
-    assert [found[f"True {draw}"][1] for draw in range(2)] == found["alone"]  # the first replica's are one device's
-
-
-def test_an_overflow_on_any_replica_skips_the_step_on_all():
-    """And with Keras's own loss scaling the second replica's overflow reaches the weights: the check can fail."""
-    found = in_two_devices("""
-chosen = devices.strategy("mirrored")
-found = []
-for kind in (keras.optimizers.LossScaleOptimizer, devices.SharedLossScale):
-    for overflowing in (0, 1, 2):
+    for width in (8, 16):
+        chosen = devices.strategy("mirrored")
         with chosen.scope():
+            model = gan.GAN(models.mlp_generator(10, (width,)), models.mlp_discriminator((width,)))
+            model.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1))
+        batches = data.batches(images, 32, seed=0, endless=True)
+        history = model.fit(devices.share(batches, chosen), steps_per_epoch=2, verbose=0).history
+        assert np.isfinite(history["loss"]).all()
+
+
+def noisy_layers() -> keras.Model:
+    keras.utils.set_random_seed(0)
+    return keras.Sequential([keras.Input((50,)), keras.layers.GaussianNoise(1.0), keras.layers.Dropout(0.5)])
+
+
+def test_replicas_draw_different_noise_and_masks_once_adapted(two):
+    """And without the repair the same ones: the check can fail."""
+    ones, drawn = tf.ones((4, 50)), {}
+    for repaired in (False, True):
+        with two.scope():
+            noisy = noisy_layers()
+            if repaired:
+                devices.adapt(noisy)
+        drawn[repaired] = [on_each(two, lambda layers=noisy: layers(ones, training=True)) for _ in range(2)]
+    alone = noisy_layers()
+    assert [np.array_equal(*replicas) for replicas in drawn[False]] == [True, True]
+    assert [np.array_equal(*replicas) for replicas in drawn[True]] == [False, False]
+    first = [replicas[0].sum() for replicas in drawn[True]]
+    assert first[0] != first[1]
+    assert first == [alone(ones, training=True).numpy().sum() for _ in range(2)]  # the first replica's are one device's
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_an_overflow_on_any_replica_skips_the_step_on_all(shared, two):
+    """And with Keras's own loss scaling the second replica's overflow reaches the weights: the check can fail."""
+    found = []
+    for overflowing in (0, 1, 2):
+        with two.scope():
             weights = keras.Variable(np.ones(3, "float32"))
+            kind = devices.SharedLossScale if shared else keras.optimizers.LossScaleOptimizer
             optimizer = kind(keras.optimizers.SGD(1.0), initial_scale=8.0)
             optimizer.build([weights])
 
-        @tf.function
-        def step():
+        def step(overflowing=overflowing, optimizer=optimizer, weights=weights):
             scaled = tf.where(devices.replica()[0] == overflowing, np.inf, 8.0) * tf.ones(3)
             optimizer.apply([scaled], [weights])
 
-        chosen.run(step)
+        two.run(tf.function(step))
         finite, first = bool(np.isfinite(weights).all()), float(weights.numpy()[0])
-        found.append([finite, first if finite else None, float(optimizer.dynamic_scale.numpy())])
-print(json.dumps(found))
-""")
-    skipped, taken = [True, 1.0, 4.0], [True, -1.0, 8.0]  # 1 - (8 + 8) / 8
-    assert found == [skipped, [False, None, 8.0], taken, skipped, skipped, taken]
+        found.append((first if finite else None, float(optimizer.dynamic_scale.numpy())))
+    skipped, taken = (1.0, 4.0), (-1.0, 8.0)  # 1 - (8 + 8) / 8
+    assert found == [skipped, skipped if shared else (None, 8.0), taken]
 
 
-def test_clipping_is_refused_with_several_replicas():
+@pytest.mark.parametrize("clip", ["clipnorm", "clipvalue", "global_clipnorm"])
+def test_clipping_is_refused_with_several_replicas(clip, two):
     """Keras clips before the sum; on one device the same optimizer is welcome."""
-    found = in_two_devices("""
-found = []
-for name in ("one", "mirrored"):
-    for clip in ({"clipnorm": 1.0}, {"clipvalue": 1.0}, {"global_clipnorm": 1.0}):
-        with devices.strategy(name).scope():
+    for chosen in (devices.strategy("one"), two):
+        with chosen.scope():
             model = gan.GAN(models.mlp_generator(10, (8,)), models.mlp_discriminator((8,)))
-            try:
-                model.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3, **clip))
-                found.append("")
-            except ValueError as error:
-                found.append(str(error).split()[0])
-print(json.dumps(found))
-""")
-    assert found == ["", "", "", "clipnorm", "clipvalue", "global_clipnorm"]
+            optimizers = keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3, **{clip: 1.0})
+            if chosen is two:
+                with pytest.raises(ValueError, match=f"^{clip} would clip"):
+                    model.compile(*optimizers)
+            else:
+                model.compile(*optimizers)
 
 
-@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
-def test_two_replicas_take_the_step_of_one_in_16_bits(precision):
-    """Both players' weights after a step of SGD, to the rounding of 16 bits, relative to how far the step went."""
-    worst = in_two_devices(f"""
-images = data.load("digits").x_train
-states = {{}}
-for name in ("one", "mirrored"):
-    chosen = devices.strategy(name)
+def change_of_a_step(chosen, images, precision) -> list[np.ndarray]:
+    """Return how far a step of SGD moves both players' weights."""
     with chosen.scope():
         keras.utils.set_random_seed(0)
-        keras.mixed_precision.set_dtype_policy("{precision}")
         players = models.mlp_generator(10, (32,)), models.mlp_discriminator((32,), 0.0)
         model = gan.GAN(*players)
-        before = [keras.ops.convert_to_numpy(v) for player in players for v in player.trainable_variables]
+        weights = [variable for player in players for variable in player.trainable_variables]
+        before = arrays(weights)
         optimizers = [keras.optimizers.SGD(0.5) for _ in players]
-        if "{precision}" == "mixed_float16":
+        if precision == "mixed_float16":
             optimizers = [devices.SharedLossScale(optimizer) for optimizer in optimizers]
         model.compile(*optimizers)
-    model.fit(devices.share(data.batches(images, 32, seed=0, endless=True), chosen), steps_per_epoch=1, verbose=0)
-    after = [keras.ops.convert_to_numpy(v) for player in players for v in player.trainable_variables]
-    states[name] = [b - a for a, b in zip(before, after)]
-pairs = list(zip(states["one"], states["mirrored"]))
-moved = max(float(np.abs(a).max()) for a, _ in pairs)
-print(json.dumps([moved, max(float(np.abs(a - b).max()) for a, b in pairs)]))
-""")
-    assert worst[0] > 1e-3
-    assert worst[1] < 0.03 * worst[0]
+    batches = data.batches(images, 32, seed=0, endless=True)
+    model.fit(devices.share(batches, chosen), steps_per_epoch=1, verbose=0)
+    return [after - old for after, old in zip(arrays(weights), before, strict=True)]
 
 
-def test_every_image_goes_to_one_replica():
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"], indirect=True)
+def test_two_replicas_take_the_step_of_one_in_16_bits(precision, images, two):
+    """Both players' weights after a step of SGD, to the rounding of 16 bits, relative to how far the step went."""
+    one = change_of_a_step(devices.strategy("one"), images, precision)
+    mirrored = change_of_a_step(two, images, precision)
+    moved = max(np.abs(change).max() for change in one)
+    assert moved > 1e-3
+    assert max(np.abs(a - b).max() for a, b in zip(one, mirrored, strict=True)) < 0.03 * moved
+
+
+def test_every_image_goes_to_one_replica(two):
     """Over an epoch: no image twice, none lost, and each global batch is that of a single device."""
-    seen, alone = in_two_devices("""
-images = np.arange(60, dtype=np.uint8).reshape(60, 1, 1, 1).repeat(28, 1).repeat(28, 2)
-chosen = devices.strategy("mirrored")
-number = lambda batch: data.to_uint8(batch)[:, 0, 0, 0].tolist()
-keras.utils.set_random_seed(0)
-alone = [number(batch) for batch in data.batches(images, 20, seed=3)]
-keras.utils.set_random_seed(0)
-shared = iter(devices.share(data.batches(images, 20, seed=3), chosen))
-seen = [[number(part) for part in chosen.experimental_local_results(next(shared))] for _ in range(3)]
-print(json.dumps([seen, alone]))
-""")
+    numbered = np.arange(60, dtype=np.uint8).reshape(60, 1, 1, 1).repeat(28, 1).repeat(28, 2)
+
+    def numbers(batch) -> list[int]:
+        return data.to_uint8(batch)[:, 0, 0, 0].tolist()
+
+    keras.utils.set_random_seed(0)
+    alone = [numbers(batch) for batch in data.batches(numbered, 20, seed=3)]
+    keras.utils.set_random_seed(0)
+    shared = iter(devices.share(data.batches(numbered, 20, seed=3), two))
+    seen = [[numbers(part) for part in two.experimental_local_results(next(shared))] for _ in range(3)]
     assert [first + second for first, second in seen] == alone
     assert sorted(np.ravel(alone)) == list(range(60))
 
@@ -208,34 +202,101 @@ def test_one_device_needs_no_strategy():
 
 # several processes
 
+COMMAND = ["train", "--dataset", "digits", "--epochs", "2", "--batch-size", "300", "--model", "mlp"]
+COMMAND += ["--devices", "multiworker", "--checkpoint-every", "2"]
+HANG = 300  # seconds; a worker takes a tenth of it on a busy machine, and one that hangs is a red test
 
-class Workers:
-    """The same command in several processes on loopback, each with its own TF_CONFIG, or as Slurm starts them."""
+# The command, in a process that kills itself after its seventh step, in the second epoch: neither Python nor TensorFlow
+# can do anything about it. From outside a kill would come whenever the machine gets round to it.
+KILLED_AT_STEP_7 = """
+import itertools, os, signal
+import keras
+from gan_tf.__main__ import main
 
-    def __init__(self, count: int, folder, *arguments, slurm: bool = False):
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            first = probe.getsockname()[1]
-        addresses = [f"127.0.0.1:{first + 1 + i}" for i in range(count)]
-        step = {"SLURM_STEP_NUM_TASKS": count, "SLURM_STEP_NODELIST": "localhost", "SLURM_STEP_TASKS_PER_NODE": count}
-        command = [sys.executable, "-m", "gan_tf", "train", str(folder), "--dataset", "digits", "--model", "mlp"]
-        command += ["--batch-size", "300", "--devices", "multiworker", *map(str, arguments)]
-        self.processes = [
-            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
-            for i in range(count)
-            for cluster in [{"cluster": {"worker": addresses}, "task": {"type": "worker", "index": i}}]
-            for named in [step | {"SLURM_JOB_ID": first, "SLURM_PROCID": i}]
-            for told in [{k: str(v) for k, v in named.items()} if slurm else {"TF_CONFIG": json.dumps(cluster)}]
-            for environment in [os.environ | told]
-        ]
+def count(batch, logs, steps=itertools.count(1)):
+    if next(steps) == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
 
-    def finish(self, seconds: float = 200) -> list[tuple[int, str]]:
-        """Return each one's exit code and last line on standard error."""
-        ends = []
-        for process in self.processes:
-            error = process.communicate(timeout=seconds)[1].strip()
-            ends.append((process.returncode, error.splitlines()[-1] if error else ""))
-        return ends
+fit = keras.Model.fit
+killer = keras.callbacks.LambdaCallback(on_train_batch_end=count)
+keras.Model.fit = lambda *args, callbacks, **named: fit(*args, callbacks=[*callbacks, killer], **named)
+main()
+"""
+
+
+def held_port(port: int = 0) -> socket.socket:
+    """Take a port of 127.0.0.1 that nobody has (0: any) and keep it for the worker that is told of it.
+
+    The worker can listen there all the same: like this socket, those of gRPC set SO_REUSEADDR. Nobody else is given it.
+    """
+    held = socket.socket()
+    try:
+        held.bind(("127.0.0.1", port))
+    except OSError:
+        held.close()
+        raise
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # after bind: two of these cannot share a port
+    return held
+
+
+def held_ports_of_a_job(count: int) -> tuple[int, list[socket.socket]]:
+    """Return the number of a Slurm job all of whose ports nobody has, and these."""
+    for job in itertools.count(os.getpid()):
+        held = []
+        try:
+            for worker in range(count):
+                held.append(held_port(20_000 + job % 1_000 * 10 + worker))
+            return job, held
+        except OSError:
+            for port in held:
+                port.close()
+
+
+def told_by_tf_config(count: int) -> tuple[list[dict], list[socket.socket]]:
+    """Return each worker's environment, and the ports that are held for them."""
+    held = [held_port() for _ in range(count)]
+    cluster = {"worker": [f"127.0.0.1:{port.getsockname()[1]}" for port in held]}
+    tasks = [{"cluster": cluster, "task": {"type": "worker", "index": index}} for index in range(count)]
+    return [{"TF_CONFIG": json.dumps(task)} for task in tasks], held
+
+
+def told_by_slurm(count: int) -> tuple[list[dict], list[socket.socket]]:
+    """Return the environment of each task of a step on this machine, and the ports that are held for them.
+
+    There are no GPUs, and TensorFlow's own resolver would look for nvidia-smi.
+    """
+    job, held = held_ports_of_a_job(count)
+    step = {"STEP_NUM_TASKS": count, "STEP_NODELIST": "localhost", "STEP_TASKS_PER_NODE": count, "JOB_ID": job}
+    tasks = [step | {"PROCID": index} for index in range(count)]
+    return [{f"SLURM_{name}": str(value) for name, value in task.items()} for task in tasks], held
+
+
+def work(told, folder, *more: str, killed: int | None = None) -> list[tuple[int, str]]:
+    """Run the command in several processes at once, and return each one's exit code and last line on standard error.
+
+    Args:
+        told: what tells the workers of each other: environments and held ports.
+        folder: of the run.
+        more: further arguments.
+        killed: the worker that dies after its seventh step, if any.
+    """
+    environments, held = told
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("TF_CONFIG", "SLURM_"))}
+    processes = []
+    try:
+        for index, environment in enumerate(environments):
+            program = ["-c", KILLED_AT_STEP_7] if index == killed else ["-m", "gan_tf"]
+            command = [sys.executable, *program, *COMMAND, *more, str(folder)]
+            pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+            processes.append(subprocess.Popen(command, env=others | environment, **pipes))
+        errors = [process.communicate(timeout=HANG)[1].strip() for process in processes]
+    finally:
+        for process in processes:
+            process.kill()  # one that has ended already is not there to be killed
+        for port in held:
+            port.close()
+    lines = [error.splitlines()[-1] if error else "" for error in errors]
+    return [(process.returncode, line) for process, line in zip(processes, lines, strict=True)]
 
 
 def history(folder) -> list[dict[str, str]]:
@@ -245,9 +306,9 @@ def history(folder) -> list[dict[str, str]]:
 
 @pytest.fixture(scope="module")
 def two_workers(tmp_path_factory):
-    """A run of two workers that nobody disturbed: 4 epochs of 5 steps."""
+    """A run of two workers that nobody disturbed: 2 epochs of 5 steps. Slurm names them; all the others, TF_CONFIG."""
     folder = tmp_path_factory.mktemp("workers") / "run"
-    assert [code for code, _ in Workers(2, folder, "--epochs", 4).finish()] == [0, 0]
+    assert [code for code, _ in work(told_by_slurm(2), folder)] == [0, 0]
     return folder
 
 
@@ -256,37 +317,55 @@ def test_two_workers_make_a_run_like_any_other(two_workers):
     assert {"config.json", "history.csv", "checkpoints", "frames", "progress.gif", "generator.keras"} <= names
     config = json.loads((two_workers / "config.json").read_text())
     assert (config["replicas"], config["settings"]["devices"]) == (2, "multiworker")
-    assert [row["images"] for row in history(two_workers)] == ["1500", "3000", "4500", "6000"]
+    assert [row["images"] for row in history(two_workers)] == ["1500", "3000"]
     assert not list(two_workers.rglob("*.partial*"))
 
 
 def test_a_lost_worker_ends_the_others_and_the_run_continues_to_the_same_bits(two_workers, tmp_path):
+    """Those of workers that Slurm named, which none of these here knows of."""
     folder = tmp_path / "run"
-    workers = Workers(2, folder, "--epochs", 4, "--checkpoint-every", 1)
-    while not (folder / "checkpoints" / "000000007.npz").exists():
-        assert workers.processes[0].poll() is None
-        time.sleep(0.02)
-    workers.processes[1].send_signal(signal.SIGKILL)
-    killed = time.perf_counter()
-    (code, line), (killed_code, _) = workers.finish(60)
-    assert time.perf_counter() - killed < 30
+    (code, line), (killed_code, _) = work(told_by_tf_config(2), folder, killed=1)
     assert killed_code == -signal.SIGKILL
     assert code == 1
     assert line.startswith("gan_tf: another worker is gone")
+    assert kills.checkpoints(folder)[-1].stem == "000000006"  # nobody had an eighth step
     assert not (folder / "generator.keras").exists()
-    assert [code for code, _ in Workers(2, folder, "--epochs", 4, "--checkpoint-every", 1).finish()] == [0, 0]
+    assert [code for code, _ in work(told_by_tf_config(2), folder)] == [0, 0]
     assert kills.differences(two_workers, folder) == []
 
 
 def test_three_workers(tmp_path):
-    assert [code for code, _ in Workers(3, tmp_path / "run", "--epochs", 1).finish()] == [0, 0, 0]
+    ends = work(told_by_tf_config(3), tmp_path / "run", "--epochs", "1")
+    assert [code for code, _ in ends] == [0, 0, 0]
     assert [row["images"] for row in history(tmp_path / "run")] == ["1500"]
 
 
-def test_slurm_names_the_workers(two_workers, tmp_path):
-    """Two tasks of one step on one machine without GPUs, where TensorFlow's own resolver looks for nvidia-smi."""
-    assert [code for code, _ in Workers(2, tmp_path / "run", "--epochs", 4, slurm=True).finish()] == [0, 0]
-    assert kills.differences(two_workers, tmp_path / "run") == []
+def test_another_number_of_replicas_is_refused(two_workers, tmp_path, capsys):
+    """Those of this process stand for workers: who is refused is refused before anybody waits for anybody."""
+    folder = shutil.copytree(two_workers, tmp_path / "run")
+    config = json.loads((folder / "config.json").read_text())
+    config["settings"]["devices"] = "mirrored"
+    settings = recipe.Settings(**config["settings"])
+    (folder / "config.json").write_text(json.dumps(config | {"replicas": 3}))
+    with pytest.raises(runs.RunError, match=r"holds another run \(replicas: 3 there, 2 here\)"):
+        runs.train(folder, settings)
+    (folder / "config.json").write_text(json.dumps(config))  # 2 there
+    runs.train(folder, settings)
+    assert "is finished already" in capsys.readouterr().out
+
+
+def test_a_port_is_held_for_its_worker_and_for_nobody_else():
+    with held_port() as held, socket.socket() as worker, socket.socket() as somebody:
+        address = held.getsockname()
+        with pytest.raises(OSError, match="in use"):
+            held_port(address[1])
+        with pytest.raises(OSError, match="in use"):
+            somebody.bind(address)
+        worker.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        worker.bind(address)
+        worker.listen()
+        with socket.create_connection(address, timeout=HANG):
+            worker.accept()[0].close()
 
 
 def test_a_slurm_step_that_makes_no_sense_is_refused(monkeypatch):
@@ -302,14 +381,6 @@ def test_a_slurm_step_that_makes_no_sense_is_refused(monkeypatch):
     monkeypatch.setenv("SLURM_STEP_TASKS_PER_NODE", "1(x2)")
     with pytest.raises(ValueError, match=r"Slurm's environment names no cluster.*a\[1"):
         devices.strategy("multiworker")
-
-
-def test_another_number_of_workers_is_refused(two_workers, tmp_path):
-    folder = shutil.copytree(two_workers, tmp_path / "run")
-    (folder / "generator.keras").unlink()
-    ends = Workers(3, folder, "--epochs", 4).finish()
-    assert [code for code, _ in ends] == [1, 1, 1]
-    assert all("replicas: 2 there, 3 here" in line for _, line in ends)
 
 
 @pytest.mark.parametrize(
