@@ -1,0 +1,734 @@
+"""Breaks the project in one place at a time and asks the tests: `make mutants` prints which breakages they saw.
+
+A suite can be made fast by testing less. Each entry of `MUTANTS` names a guarantee, a small change that takes it away,
+and the tests that must then turn red, each of them. A mutant that leaves one of its tests green has survived: nobody
+holds the guarantee, or not the test that claims to.
+
+The changes are made in a copy of the project, which is thrown away. What was killed is kept in runs/mutants.json, and
+is tried again only where the mutant, the file that it changes or one of its test files has changed.
+"""
+
+import argparse
+import contextlib
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parent.parent
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "runs", ".*_cache", ".hypothesis", "__pycache__", ".download-*")
+LIMIT = 600  # seconds for one mutant, many times what the longest of them takes
+
+
+class Refused(Exception):
+    """Why no mutant can be tried."""
+
+
+class Mutant(NamedTuple):
+    """One breakage: in `file`, `old` becomes `new`; then each of `tests` must turn red, for they hold `guarantee`."""
+
+    file: str
+    old: str
+    new: str
+    tests: tuple[str, ...]
+    guarantee: str
+
+
+LOSSES, GAN, MODELS = "tests/test_losses.py::", "tests/test_gan.py::", "tests/test_models.py::"
+DATA, METRICS, PLOTS = "tests/test_data.py::", "tests/test_metrics.py::", "tests/test_plots.py::"
+RUNS, RECIPE, FILES = "tests/test_runs.py::", "tests/test_recipe.py::", "tests/test_files.py::"
+HOSTILE, DEVICES, MAIN = "tests/test_hostile.py::", "tests/test_devices.py::", "tests/test_main.py::"
+EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
+
+MUTANTS = (
+    # losses
+    Mutant(
+        "gan_tf/losses.py",
+        "return -tf.reduce_mean(tf.nn.softplus(fake_logits))",
+        "return tf.reduce_mean(tf.nn.softplus(fake_logits))",
+        (f"{LOSSES}test_constants_computed_by_hand", f"{LOSSES}test_the_generator_wants_fake_up"),
+        "the minimax generator's loss has its sign",
+    ),
+    Mutant(
+        "gan_tf/losses.py",
+        "tf.reduce_mean(tf.nn.softplus(-real_logits)) + tf.reduce_mean(tf.nn.softplus(fake_logits))",
+        "tf.reduce_mean(tf.nn.softplus(real_logits)) + tf.reduce_mean(tf.nn.softplus(-fake_logits))",
+        (f"{LOSSES}test_the_discriminator_wants_real_up_and_fake_down",),
+        "the discriminator calls real what is real",
+    ),
+    Mutant(
+        "gan_tf/losses.py",
+        "weight * tf.reduce_mean(tf.square(target - output))",
+        "weight * tf.reduce_sum(tf.square(target - output))",
+        (f"{LOSSES}test_reconstruction_pulls_each_pixel_towards_its_target",),
+        "the weight of a reconstruction does not depend on the image's size",
+    ),
+    # the step
+    Mutant(
+        "gan_tf/gan.py",
+        "self.adversarial_loss.discriminator(real_logits, fake_logits)",
+        "self.adversarial_loss.discriminator(fake_logits, real_logits)",
+        (f"{GAN}test_the_reported_losses_are_those_of_the_numpy_reference",),
+        "real and fake are not swapped in the step",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        "fake = self.generator(z, training=True)",
+        "fake = self.generator(z, training=False)",
+        (f"{GAN}test_the_noise_has_the_batch_s_size_and_every_call_is_in_training_mode",),
+        "the generator is in training mode in the step",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        "real_logits = self.discriminator(real, training=True)",
+        "real_logits = self.discriminator(real, training=False)",
+        (f"{GAN}test_the_noise_has_the_batch_s_size_and_every_call_is_in_training_mode",),
+        "the discriminator is in training mode in the step",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        "generator_tape.gradient(scaled_generator_loss, ",
+        "generator_tape.gradient(-scaled_generator_loss, ",
+        (f"{GAN}test_a_step_is_the_finite_difference_gradient_of_a_numpy_reference[generator]",),
+        "the generator goes down its loss, not up",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        "zip(self.averaged_generator.weights, self.generator.weights, strict=True)",
+        "zip(self.averaged_generator.trainable_weights, self.generator.trainable_weights, strict=True)",
+        (f"{GAN}test_the_average_covers_the_statistics_of_batch_normalisation",),
+        "the average covers batch normalisation's statistics",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        "scaled_discriminator_loss = self.discriminator_optimizer.scale_loss(discriminator_loss)",
+        "scaled_discriminator_loss = discriminator_loss",
+        (f"{GAN}test_mixed_precision_takes_the_float32_step_within_its_rounding[mixed_float16]",),
+        "small gradients survive 16 bits: the loss is scaled before, and unscaled after",
+    ),
+    # the networks
+    Mutant(
+        "gan_tf/models.py",
+        'layers.Activation("tanh", dtype="float32"),\n',
+        'layers.Activation("sigmoid", dtype="float32"),\n',
+        (f"{MODELS}test_generators_make_images_in_the_range_of_the_data[dcgan_generator-False]",),
+        "generated images fill the range of the data, [-1, 1]",
+    ),
+    Mutant(
+        "gan_tf/models.py",
+        '*hidden, layers.Dense(1, dtype="float32")]',
+        '*hidden, layers.Dense(1, dtype="float32", activation="sigmoid")]',
+        (f"{MODELS}test_discriminators_return_logits[mlp_discriminator]",),
+        "discriminators return logits, not probabilities",
+    ),
+    Mutant(
+        "gan_tf/models.py",
+        "[layers.Dropout(rate)] if rate > 0.0 else []",
+        "[]",
+        (f"{MODELS}test_dropout_changes_logits_in_training_only",),
+        "a discriminator has the dropout that was asked for",
+    ),
+    # the data
+    Mutant(
+        "gan_tf/data.py",
+        "if hashlib.sha256(found.tobytes()).hexdigest() != digest:",
+        "if not digest:",
+        (f"{DATA}test_other_content_is_refused",),
+        "a dataset's content is checked by its digest",
+    ),
+    Mutant(
+        "gan_tf/data.py",
+        "tf.cast(images, tf.float32) / 127.5 - 1.0",
+        "tf.cast(images, tf.float32) / 255.0",
+        (f"{DATA}test_to_float_is_the_linear_map_of_0_to_255_on_minus_1_to_1",),
+        "images are in [-1, 1], not in [0, 1]",
+    ),
+    Mutant(
+        "gan_tf/data.py",
+        "reshuffle_each_iteration=True",
+        "reshuffle_each_iteration=False",
+        (f"{DATA}test_each_epoch_has_its_own_order_and_leaves_out_others",),
+        "each epoch has its own order",
+    ),
+    Mutant(
+        "gan_tf/data.py",
+        ".skip(skip)",
+        ".skip(0)",
+        (f"{DATA}test_skip_continues_where_another_process_stopped",),
+        "a continued run sees the images that would have come",
+    ),
+    Mutant(
+        "gan_tf/data.py",
+        'if name != "auto":',
+        "if False:",
+        (f"{DATA}test_an_unknown_name_is_refused",),
+        "an unknown dataset is refused, not replaced by the digits",
+    ),
+    Mutant(
+        "gan_tf/data.py",
+        'return _read_npz(folder / "mnist.npz", "mnist")',
+        'with contextlib.suppress(DataError):\n                return _read_npz(folder / "mnist.npz", "mnist")',
+        (f"{DATA}test_a_damaged_file_is_not_passed_over_in_silence",),
+        "a damaged file is not passed over in silence",
+    ),
+    # the scores
+    Mutant(
+        "gan_tf/neighbours.py",
+        "np.argpartition(distances, k - 1, axis=1)[:, k - 1]",
+        "np.argpartition(distances, k, axis=1)[:, k]",
+        (f"{METRICS}test_neighbourhoods_equal_the_full_matrix",),
+        "the k-th neighbour is the k-th, the row itself not counted",
+    ),
+    Mutant(
+        "gan_tf/neighbours.py",
+        "distances[i, j] = _lengths(left[part][i] - right[j])",
+        "distances[i, j] = np.abs(distances[i, j])",
+        (f"{METRICS}test_copies_of_rows_with_many_copies_are_inside",),
+        "a copy is at distance 0",
+    ),
+    Mutant(
+        "gan_tf/metrics.py",
+        "math.sqrt(len(rows) - 1)",
+        "math.sqrt(len(rows))",
+        (f"{METRICS}test_frechet_equals_the_matrix_root",),
+        "covariances have the denominator n - 1",
+    ),
+    Mutant(
+        "gan_tf/metrics.py",
+        "same = left is right",
+        "same = False",
+        (f"{METRICS}test_kernel_distance_equals_the_loops",),
+        "the kernel distance is without bias: no row is compared with itself",
+    ),
+    Mutant(
+        "gan_tf/metrics.py",
+        "np.quantile(held_out_distances, 0.01)",
+        "np.quantile(fake_distances, 0.01)",
+        (f"{METRICS}test_memorisation_equals_scipy",),
+        "copies are told by what held-out rows do",
+    ),
+    Mutant(
+        "gan_tf/metrics.py",
+        "if not np.abs(matrices[name]).max() <= LARGEST:",
+        "if np.abs(matrices[name]).max() > LARGEST:",
+        (f"{METRICS}test_bad_features_are_refused",),
+        "NaN among features is noticed",
+    ),
+    # pictures
+    Mutant(
+        "gan_tf/plots.py",
+        ".swapaxes(1, 2)",
+        "",
+        (f"{PLOTS}test_a_grid_is_filled_row_by_row",),
+        "a grid shows whole images, row by row",
+    ),
+    Mutant(
+        "gan_tf/plots.py",
+        "if max_bytes is None or len(encoded) < max_bytes:",
+        "if True:",
+        (f"{PLOTS}test_a_gif_gives_up_shades_to_stay_below_a_size",),
+        "a GIF stays below its size",
+    ),
+    Mutant(
+        "gan_tf/plots.py",
+        "duration=durations, loop=0)",
+        "duration=durations, loop=1)",
+        (f"{PLOTS}test_a_gif_runs_for_ever_and_rests_on_its_last_frame",),
+        "a GIF runs for ever",
+    ),
+    # files that somebody else made
+    Mutant(
+        "gan_tf/untrusted.py",
+        "read_array(io.BytesIO(content), allow_pickle=False)",
+        "read_array(io.BytesIO(content), allow_pickle=True)",
+        (f"{DATA}test_no_code_in_a_data_file_is_run", f"{HOSTILE}test_no_array_is_unpickled"),
+        "no pickle is ever read",
+    ),
+    Mutant(
+        "gan_tf/untrusted.py",
+        "if member.file_size > limit + 1024 or not usual:",
+        "if not usual:",
+        (f"{DATA}test_a_bomb_is_refused_without_unpacking_it",),
+        "a bomb is refused before it is unpacked",
+    ),
+    Mutant(
+        "gan_tf/untrusted.py",
+        "if path.is_symlink() and inside not in path.resolve().parents:",
+        "if False:",
+        (f"{HOSTILE}test_links_out_of_the_folder",),
+        "no link leads out of a run folder",
+    ),
+    # the step, continued
+    Mutant(
+        "gan_tf/gan.py",
+        "        self.generator_optimizer.apply(generator_gradients, self.generator.trainable_variables)\n",
+        "        self._update_average()\n"
+        "        self.generator_optimizer.apply(generator_gradients, self.generator.trainable_variables)\n",
+        (f"{GAN}test_the_average_follows_the_generator_and_ends_near_it",),
+        "the average is updated after the step, once",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        "[self.seed, tf.cast(step, tf.int32)]",
+        "[self.seed, 0]",
+        (f"{GAN}test_each_step_draws_noise_of_its_own",),
+        "each step draws noise of its own",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        "return self.averaged_generator(z, training=training)",
+        "return self.generator(z, training=training)",
+        (f"{RECIPE}test_the_frames_go_from_noise_to_the_generator_that_is_saved",),
+        "pictures show the averaged generator, which is the one that is saved",
+    ),
+    # several devices
+    Mutant(
+        "gan_tf/gan.py",
+        "z = z[replica * size : (replica + 1) * size]",
+        "z = z[:size]",
+        (f"{DEVICES}test_two_replicas_take_the_step_of_one[non_saturating]",),
+        "replicas share no noise",
+    ),
+    Mutant(
+        "gan_tf/losses.py",
+        "lambda fake: self.generator(fake) / replicas",
+        "lambda fake: self.generator(fake)",
+        (f"{DEVICES}test_two_replicas_take_the_step_of_one[non_saturating]",),
+        "each of R replicas takes an R-th of the loss",
+    ),
+    Mutant(
+        "gan_tf/models.py",
+        "centred - mean_over_replicas(keras.ops.mean(centred, axis=0))",
+        "centred - keras.ops.mean(centred, axis=0)",
+        (f"{DEVICES}test_two_replicas_take_the_step_of_one[non_saturating]",),
+        "the minibatch's deviation is that of the whole batch",
+    ),
+    Mutant(
+        "gan_tf/devices.py",
+        "layer.synchronized = True",
+        "layer.synchronized = False",
+        (f"{DEVICES}test_two_replicas_take_the_step_of_one[non_saturating]",),
+        "batch statistics are those of the whole batch",
+    ),
+    Mutant(
+        "gan_tf/devices.py",
+        "layer.seed_generator.__class__ = ReplicaSeeds",
+        "pass",
+        (f"{DEVICES}test_replicas_draw_different_noise_and_masks_once_adapted",),
+        "replicas draw different masks",
+    ),
+    Mutant(
+        "gan_tf/devices.py",
+        "return mean_over_replicas(tf.cast(super().check_finite(grads), tf.float32)) == 1.0",
+        "return super().check_finite(grads)",
+        (f"{DEVICES}test_an_overflow_on_any_replica_skips_the_step_on_all",),
+        "an overflow on any replica skips the step on all",
+    ),
+    Mutant(
+        "gan_tf/devices.py",
+        "[first : first + own]",
+        "[:own]",
+        (f"{OWN}test_each_machine_reads_its_own_part_of_every_batch",),
+        "no two machines train on the same images",
+    ),
+    Mutant(
+        "gan_tf/devices.py",
+        "return (resolver.task_type, resolver.task_id) == (first, 0)",
+        "return True",
+        (f"{DEVICES}test_three_workers",),
+        "of several workers one writes",
+    ),
+    Mutant(
+        "gan_tf/runs.py",
+        "            devices.wait_for_all(strategy)\n",
+        "",
+        (f"{OWN}test_no_worker_leaves_before_the_chief_has_written_all",),
+        "no worker leaves while another still works",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        "if clips and replicas > 1:",
+        "if False:",
+        (f"{DEVICES}test_clipping_is_refused_with_several_replicas",),
+        "no replica's gradients are clipped by themselves",
+    ),
+    # checkpoints
+    Mutant(
+        "gan_tf/checkpoints.py",
+        '"gan": gan.variables,',
+        '"gan": [variable for variable in gan.variables if "seed" not in variable.path],',
+        (
+            f"{RUNS}test_a_checkpoint_holds_every_variable_of_the_gan",
+            f"{RUNS}test_other_settings_continue_to_the_same_bits[minimax-mixed_float16]",
+        ),
+        "a checkpoint holds every seed",
+    ),
+    Mutant(
+        "gan_tf/checkpoints.py",
+        "if not np.isfinite(array).all():",
+        "if False:",
+        (f"{RUNS}test_weights_that_became_nan_are_not_saved",),
+        "weights that became NaN are not saved",
+    ),
+    Mutant(
+        "gan_tf/checkpoints.py",
+        "KEPT = 3",
+        "KEPT = 1",
+        (f"{RUNS}test_a_torn_newest_checkpoint_is_warned_of_and_the_one_before_is_used",),
+        "there is a checkpoint before the newest",
+    ),
+    Mutant(
+        "gan_tf/checkpoints.py",
+        "if losses.shape != (int(path.stem), 2) or",
+        "if",
+        (f"{HOSTILE}test_a_good_checkpoint_is_restored",),
+        "a checkpoint is of the step that its name says",
+    ),
+    Mutant(
+        "gan_tf/checkpoints.py",
+        'return found + ["other images"] * (before["dataset_sha256"] != now["dataset_sha256"] and not found)',
+        "return found",
+        (f"{OWN}test_a_run_of_other_images_is_not_continued",),
+        "a run continues on its own images only",
+    ),
+    # files and folders
+    Mutant(
+        "gan_tf/files.py",
+        "            os.fsync(file.fileno())\n            if not fcntl:\n                file.close()\n"
+        "            Path(file.name).replace(path)\n",
+        "            if not fcntl:\n                file.close()\n            Path(file.name).replace(path)\n"
+        "            os.fsync(file.fileno())\n",
+        (f"{FILES}test_the_name_comes_after_the_disk_has_the_content",),
+        "a file is on the disk before it has its name",
+    ),
+    Mutant(
+        "gan_tf/files.py",
+        'f".{secrets.token_hex(8)}.partial"',
+        '".one.partial"',
+        (f"{FILES}test_of_two_writers_each_has_its_own_partial_file",),
+        "of two writers each has its own partial file",
+    ),
+    Mutant(
+        "gan_tf/files.py",
+        'open(partial, "xb")',
+        'open(partial, "wb")',
+        (f"{FILES}test_a_link_in_the_place_of_a_partial_file_is_not_followed",),
+        "no link is written through",
+    ),
+    Mutant(
+        "gan_tf/files.py",
+        "if _lock(file, wait=False):",
+        "if True:",
+        (f"{FILES}test_partial_files_of_the_killed_go_and_those_of_the_living_stay",),
+        "nobody deletes what another process writes",
+    ),
+    Mutant(
+        "gan_tf/runs.py",
+        "with lock(folder) if trainer.chief else contextlib.nullcontext():",
+        "with contextlib.nullcontext():",
+        (f"{RUNS}test_two_at_once_the_second_is_refused",),
+        "a run folder is locked",
+    ),
+    Mutant(
+        "gan_tf/runs.py",
+        "if read_config(folder) != config:",
+        "if False:",
+        (f"{OWN}test_a_run_that_another_process_began_meanwhile_is_not_written_over",),
+        "the settings are read under the lock",
+    ),
+    Mutant(
+        "gan_tf/runs.py",
+        "finished = config is not None and all(",
+        "finished = config is not None and any(",
+        (f"{RUNS}test_a_process_that_dies_between_two_operations_on_files_loses_nothing[before the generator]",),
+        "a run is finished when all its files are there",
+    ),
+    Mutant(
+        "gan_tf/runs.py",
+        'if dataset.digest != config["dataset_sha256"]:',
+        "if False:",
+        (f"{EVALUATOR}test_runs_that_cannot_be_evaluated",),
+        "a run is judged by its own images only",
+    ),
+    # the training
+    Mutant(
+        "gan_tf/trainer.py",
+        "self.epoch_seconds.append(self.seconds)",
+        "self.epoch_seconds += [self.seconds, self.seconds]",
+        (f"{RUNS}test_history_has_a_row_an_epoch",),
+        "history.csv has a row an epoch, not two",
+    ),
+    Mutant(
+        "gan_tf/trainer.py",
+        "if not np.isfinite(pair).all():",
+        "if False:",
+        (f"{RUNS}test_a_loss_of_nan_stops_the_run_and_keeps_the_checkpoint_from_before",),
+        "a loss of NaN ends the run",
+    ),
+    Mutant(
+        "gan_tf/trainer.py",
+        "endless=True, skip=self.step)",
+        "endless=True)",
+        (f"{RUNS}test_a_run_stopped_by_a_signal_continues_to_the_same_bits[15-5]",),
+        "a continued run goes on with the next images",
+    ),
+    Mutant(
+        "gan_tf/trainer.py",
+        "            self.gan.stop_training = True\n",
+        "            pass\n",
+        (f"{RUNS}test_a_run_stopped_by_a_signal_continues_to_the_same_bits[15-5]",),
+        "a signal ends the training after the step",
+    ),
+    Mutant(
+        "gan_tf/trainer.py",
+        "            raise KeyboardInterrupt\n",
+        "            pass\n",
+        (f"{RUNS}test_a_signal_before_the_first_step_stops_at_once",),
+        "a signal before the first step ends the training at once",
+    ),
+    Mutant(
+        "gan_tf/scorer.py",
+        "if stopped():",
+        "if False:",
+        (f"{EVALUATOR}test_a_signal_while_scoring_is_obeyed_and_the_scores_are_made_up_for",),
+        "a signal while scoring is obeyed",
+    ),
+    Mutant(
+        "gan_tf/__main__.py",
+        "code = 128 + number if number else",
+        "code = 1 if number else",
+        (f"{MAIN}test_a_signal_saves_and_says_how_to_continue",),
+        "who was stopped by a signal says so by the exit code",
+    ),
+    Mutant(
+        "gan_tf/__main__.py",
+        "2 if type(error) is ValueError else 1",
+        "1",
+        (f"{MAIN}test_failures_are_told_in_one_line",),
+        "wrong usage has an exit code of its own",
+    ),
+    # judging
+    Mutant(
+        "gan_tf/evaluator.py",
+        "if shipped and self.sha256 != SHA256:",
+        "if False:",
+        (f"{OWN}test_another_file_in_the_place_of_the_shipped_evaluator_is_refused",),
+        "the shipped evaluator is the one that was shipped",
+    ),
+    Mutant(
+        "gan_tf/evaluator.py",
+        "if len(names) > 1:",
+        "if False:",
+        (f"{EVALUATOR}test_different_evaluators_are_not_compared",),
+        "scores of different evaluators are not compared",
+    ),
+    Mutant(
+        "gan_tf/evaluator.py",
+        "pair = real.features, fake.features",
+        "pair = fake.features, real.features",
+        (f"{EVALUATOR}test_scores_tell_reals_from_noise",),
+        "real and fake are not swapped in the scores",
+    ),
+    Mutant(
+        "gan_tf/evaluator.py",
+        "functools.partial(self.model, training=False)",
+        "functools.partial(self.model, training=True)",
+        (f"{EVALUATOR}test_what_it_says_does_not_depend_on_the_batches",),
+        "an image is judged by itself, not by the batch that it comes in",
+    ),
+    # what a stranger's generator may hold
+    Mutant(
+        "gan_tf/untrusted.py",
+        "if kind and (",
+        "if False and (",
+        (f"{HOSTILE}test_strangers_are_refused_before_keras_sees_them",),
+        "a generator holds this package's kinds of layers only",
+    ),
+    Mutant(
+        "gan_tf/untrusted.py",
+        "(entry.external or entry.is_virtual)",
+        "False",
+        (f"{HOSTILE}test_generators_that_do_harm[data kept in another file]",),
+        "a generator's weights are in its own file",
+    ),
+    Mutant(
+        "gan_tf/untrusted.py",
+        "if member.compress_type != zipfile.ZIP_STORED or member.file_size != member.compress_size:",
+        "if False:",
+        (f"{HOSTILE}test_zeros_that_unpack_to_a_gigabyte",),
+        "a generator is not packed",
+    ),
+    # the chapters
+    Mutant(
+        "tests/chapters.py",
+        'faults.append(f"cell {cell.id}: {node.name} differs from its twin in the package")',
+        "pass",
+        (f"{CHAPTERS}test_each_rule_catches_what_breaks_it[other_twin]",),
+        "what a chapter defines and the package has, too, is the same",
+    ),
+    Mutant(
+        "notebooks/02_the_minimax_objective.ipynb",
+        "train_discriminator(discriminator, generator, 1000, checkpoints=(0, 30), observe=take_snapshot)",
+        "[take_snapshot(step) for step in (0, 30)]",
+        ("notebooks/02_the_minimax_objective.ipynb",),
+        "a chapter's network is trained",
+    ),
+    Mutant(
+        "notebooks/03_the_train_step.ipynb",
+        "batches = data.batches(dataset.x_train, 32, seed=0, endless=True)",
+        "batches = data.batches(dataset.x_train, 32, seed=0, endless=True).map(lambda real: (real + 1.0) / 2.0)",
+        ("notebooks/03_the_train_step.ipynb",),
+        "a chapter's images are in [-1, 1]",
+    ),
+)
+
+
+def file_of(test: str) -> str:
+    """Return the file of a test's node id."""
+    return test.split("::")[0]
+
+
+def key(mutant: Mutant, root: Path) -> str:
+    """Return a digest of what decides a mutant's fate: itself, the file that it changes, the files of its tests."""
+    files = [mutant.file, *sorted({file_of(test) for test in mutant.tests})]
+    parts = [json.dumps(mutant).encode(), *((root / name).read_bytes() for name in files)]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+
+def listed(kinds: str, test: str, report: str) -> list[str]:
+    """Return what pytest's summary has of a test under one of `kinds`: itself, or its parameters, or its cells."""
+    return re.findall(rf"^(?:{kinds}) ({re.escape(test)}(?:[\[:].*?)?)(?: - .*)?$", report, re.MULTILINE)
+
+
+def environment(copy: Path) -> dict[str, str]:
+    """Return variables with which Python finds the copy first, and leaves no bytecode that could outlive a mutant."""
+    path = os.pathsep.join(filter(None, (str(copy), os.environ.get("PYTHONPATH"))))
+    return {**os.environ, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "GAN_TF_OFFLINE": "1"}
+
+
+def check_import(copy: Path) -> None:
+    """Refuse to go on where Python imports the package from elsewhere: no test would see what is changed here."""
+    command = [sys.executable, "-c", "import gan_tf; print(gan_tf.__file__)"]
+    done = subprocess.run(command, cwd=copy.parent, env=environment(copy), capture_output=True, text=True)
+    found = done.stdout.strip()
+    if not found or Path(found).resolve() != (copy / "gan_tf" / "__init__.py").resolve():
+        raise Refused(f"gan_tf is imported from {found or 'nowhere'}, not from the copy: {done.stderr[-500:]}")
+    print(f"gan_tf is imported from {found}", flush=True)
+
+
+def run_tests(copy: Path, tests: list[str], limit: float | None) -> str | None:
+    """Run tests in the copy and return what pytest prints, or None where they take longer than `limit` seconds."""
+    command = [sys.executable, "-m", "pytest", "-q", "-rfEp", "--tb=short", "-p", "no:cacheprovider"]
+    if any(file_of(test).endswith(".ipynb") for test in tests):
+        command += ["--nbval", "--nbval-current-env", "--nbval-cell-timeout=900"]
+    output = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True, "errors": "replace"}
+    process = subprocess.Popen([*command, *tests], cwd=copy, env=environment(copy), start_new_session=True, **output)
+    try:
+        return process.communicate(timeout=limit)[0]
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # whatever the tests started ends with them
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def check_green(copy: Path, mutants: list[Mutant]) -> None:
+    """Run all named tests on the untouched copy: one that is red or skipped there can say nothing of a mutant."""
+    tests = sorted({test for mutant in mutants for test in mutant.tests})
+    print(f"{len(tests)} tests on the untouched copy", flush=True)
+    report = run_tests(copy, tests, None)
+    bad = [test for test in tests if listed("FAILED|ERROR", test, report) or not listed("PASSED", test, report)]
+    if bad:
+        raise Refused(f"{report[-3000:]}\nnot green without any mutant: {', '.join(bad)}")
+
+
+def attempt(copy: Path, mutant: Mutant, limit: float = LIMIT) -> dict:
+    """Apply a mutant to the copy, run its tests, take it back, and return what came out."""
+    path, started = copy / mutant.file, time.perf_counter()
+    before = path.read_bytes()
+    path.write_bytes(before.replace(mutant.old.encode(), mutant.new.encode()))
+    try:
+        report = run_tests(copy, list(mutant.tests), limit)
+    finally:
+        path.write_bytes(before)
+    red = {test: listed("FAILED|ERROR", test, report or "") for test in mutant.tests}
+    green = [test for test in mutant.tests if report is not None and not red[test]]
+    return {
+        "guarantee": mutant.guarantee,
+        "file": mutant.file,
+        "killed_by": f"the time-out of {limit:g} s"
+        if report is None
+        else ", ".join(ids[0] for ids in red.values() if ids),
+        "green": green,
+        "seconds": round(time.perf_counter() - started, 1),
+        "report": report[-3000:] if green else "",
+    }
+
+
+def line(result: dict) -> str:
+    """Return a mutant's line of the table."""
+    fate = f"SURVIVED {', '.join(result['green'])}" if result["green"] else f"killed by {result['killed_by']}"
+    return f"{result['seconds']:7.1f} s  {result['file']}: {result['guarantee']}\n{'':11}{fate}"
+
+
+def write(path: Path, results: dict[str, dict]) -> None:
+    """Write the results, whole or not at all."""
+    path.parent.mkdir(exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text(json.dumps(results, indent=1))
+    partial.replace(path)
+
+
+def try_all(mutants: dict[str, Mutant], root: Path, stored: Path, results: dict[str, dict]) -> None:
+    """Copy the project and try the mutants there, one after the other; each result is stored as it comes."""
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copy = Path(folder) / "project"
+        shutil.copytree(root, copy, ignore=LEFT_OUT, symlinks=True)
+        check_import(copy)
+        check_green(copy, list(mutants.values()))
+        for number, (name, mutant) in enumerate(mutants.items(), 1):
+            result = results[name] = attempt(copy, mutant)
+            write(stored, results)
+            print(f"{number}/{len(mutants)}{line(result)}", flush=True)
+            print(result["report"], end="", flush=True)
+
+
+def main(arguments: list[str] | None = None, mutants: tuple[Mutant, ...] = MUTANTS, root: Path = ROOT) -> int:
+    """Try what was not tried yet, print the table of all, and return 1 if one survived, 2 if none could be tried."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", default="", metavar="TEXT", help="those with this text in file, guarantee or tests")
+    only = parser.parse_args(arguments).only
+    keys = {mutant: key(mutant, root) for mutant in mutants}
+    texts = {mutant: " ".join((mutant.file, mutant.guarantee, *mutant.tests)) for mutant in mutants}
+    chosen = {keys[mutant]: mutant for mutant in mutants if only in texts[mutant]}
+    if not chosen:
+        parser.error(f"no mutant has {only!r} in it")
+    stored = root / "runs" / "mutants.json"
+    before = json.loads(stored.read_text()) if stored.exists() else {}
+    results = {name: before[name] for name in keys.values() if name in before}
+    waiting = {name: mutant for name, mutant in chosen.items() if name not in results or results[name]["green"]}
+    try:
+        if waiting:
+            try_all(waiting, root, stored, results)
+    except Refused as reason:
+        print(f"mutants: {reason}", file=sys.stderr)
+        return 2
+    table = [results[name] for name in chosen]
+    print("\n".join(["", *map(line, table)]))
+    survived = sum(bool(result["green"]) for result in table)
+    seconds = sum(result["seconds"] for result in table)
+    print(f"\n{len(table)} mutants: {len(table) - survived} killed, {survived} survived; {seconds:.0f} s in all")
+    return int(survived > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
