@@ -12,18 +12,64 @@ from typing import NamedTuple
 import keras
 import numpy as np
 import tensorflow as tf
+from keras import layers
 from tqdm import tqdm
 
 from gan_tf import data, metrics
 from gan_tf.files import one_line
-from gan_tf.untrusted import load_model
+from gan_tf.untrusted import KerasVersionError, load_model, read_arrays
 
-SHIPPED = Path(__file__).with_name("evaluator.keras")
+SHIPPED = Path(__file__).with_name("evaluator.npz")
+SHA256 = "ef03618efe97dfa838522cdacc32eb5d63ccc0b8102535b1e2a00578238c2b75"  # of that file
 BATCH_SIZE = 250
 
 
 class EvaluatorError(Exception):
     """An evaluator that cannot be used, or scores of different ones side by side."""
+
+
+def classifier() -> keras.Model:
+    """Build the shipped evaluator's network, untrained: four convolutions, 128 features, 10 logits.
+
+    Its weights are stored beside this code and not with Keras's description of the layers, which other versions of
+    Keras cannot read. In 32 bits, whatever the global policy says.
+    """
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        image = keras.Input((28, 28, 1), name="image")
+        x = _convolution(image, 32, 5)
+        x = layers.MaxPooling2D()(x)  # (batch, 14, 14, 32)
+        x = _convolution(x, 64, 3)
+        x = _convolution(x, 64, 3)
+        x = layers.MaxPooling2D()(x)  # (batch, 7, 7, 64)
+        x = _convolution(x, 96, 3)
+        x = layers.MaxPooling2D()(x)  # (batch, 3, 3, 96)
+        x = layers.Dropout(0.3)(layers.Flatten()(x))
+        features = layers.Dense(128, activation="relu", name="features")(x)  # (batch, 128)
+        logits = layers.Dense(10, name="logits")(layers.Dropout(0.3)(features))
+        return keras.Model(image, [features, logits], name="digit-classifier")
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+def _convolution(x, filters: int, size: int):
+    """Add a convolution with batch normalisation and ReLU."""
+    x = layers.Conv2D(filters, size, padding="same", use_bias=False)(x)
+    return layers.ReLU()(layers.BatchNormalization(momentum=0.95)(x))
+
+
+def save_weights(path: Path, model: keras.Model) -> None:
+    """Store a classifier's weights, float32, by their position."""
+    np.savez(path, **{f"{i:02d}": weight for i, weight in enumerate(model.get_weights())})
+
+
+def load_weights(path: Path) -> keras.Model:
+    """Build a classifier and give it the weights that `save_weights` stored."""
+    model = classifier()
+    names = {f"{i:02d}": weight.nbytes for i, weight in enumerate(model.get_weights())}
+    model.set_weights(list(read_arrays(path, names).values()))
+    return model
 
 
 class Judged(NamedTuple):
@@ -42,22 +88,29 @@ class Evaluator:
     """A digit classifier whose last hidden layer serves as features.
 
     Args:
-        path: a `.keras` file of a model from float32 (n, 28, 28, 1) in [-1, 1] to features (n, d) and logits (n, 10).
+        path: by default the shipped one; or an `.npz` that `save_weights` wrote, or a `.keras` file of a model from
+            float32 (n, 28, 28, 1) in [-1, 1] to features (n, d) and logits (n, 10).
 
     Raises:
-        EvaluatorError: the file is missing, damaged, or holds another kind of model.
+        EvaluatorError: the file is missing, damaged, not the one that was shipped, or holds another kind of model, or
+            this version of Keras cannot read it.
     """
 
-    def __init__(self, path: str | Path = SHIPPED):
-        path = Path(path)
+    def __init__(self, path: str | Path | None = None):
+        shipped, path = path is None, Path(path or SHIPPED)
         try:
             self.sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-            self.model = load_model(path)
+            if shipped and self.sha256 != SHA256:
+                raise ValueError(f"its SHA-256 is {self.sha256[:12]}, that of the shipped one {SHA256[:12]}")
+            self.model = load_weights(path) if path.suffix == ".npz" else load_model(path)
             features, logits = self.model.output_shape
             if len(self.model.input_shape) != 4 or len(features) != 2 or logits[1:] != (10,):
                 raise ValueError("it is not a model from images to features and 10 logits")
+        except KerasVersionError as error:
+            raise EvaluatorError(f"{path} cannot be read: {one_line(error)}") from error
         except Exception as error:  # Keras raises many kinds for a bad archive
-            raise EvaluatorError(f"{path} is no evaluator ({one_line(error)}); install gan_tf again") from error
+            cure = "install gan_tf again" if shipped else "name another file, or none for the shipped one"
+            raise EvaluatorError(f"{path} is no evaluator ({one_line(error)}); {cure}") from error
         self.name = self.model.name
         self._predict = tf.function(
             functools.partial(self.model, training=False), input_signature=[tf.TensorSpec(self.model.input_shape)]

@@ -1,9 +1,11 @@
 """Files that somebody else may have made: read without running their code, unpacking bombs or following links."""
 
+import contextlib
 import io
 import json
 import math
 import os
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,6 +18,10 @@ from keras.src.backend.common import global_state  # has no public name
 MODULES = ("keras", "keras.layers", "keras.initializers", "keras.src.models.functional", "gan_tf.models", None)
 MODEL_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
 MOST_BYTES = 1 << 30  # of one model's weights; the literature's generator has 9 MB
+
+
+class KerasVersionError(ValueError):
+    """A model that another version of Keras saved, and that this one cannot read."""
 
 
 def read_arrays(path: Path, most: Mapping[str, int]) -> dict[str, np.ndarray]:
@@ -47,6 +53,7 @@ def load_model(path: Path) -> keras.Model:
 
     Raises:
         ValueError: it holds other members, packed ones, other kinds of objects, links, or more than a gigabyte.
+        KerasVersionError: another version of Keras saved it, and this one cannot read it.
         Exception: whatever zipfile, h5py and Keras raise for a damaged one.
     """
     with zipfile.ZipFile(path) as archive:
@@ -57,12 +64,31 @@ def load_model(path: Path) -> keras.Model:
                 raise ValueError(f"{member.filename} is packed")
         config = json.loads(archive.read("config.json"))
         _check_kinds(config)
-        if (needed := _bytes_of_weights(config)) > MOST_BYTES:
+        with _versions_named(archive):
+            needed = _bytes_of_weights(config)
+        if needed > MOST_BYTES:
             raise ValueError(f"its weights would take {needed:,} bytes")
         with archive.open("model.weights.h5") as file, h5py.File(file, "r") as weights:
             if _weigh(weights) > MOST_BYTES:
                 raise ValueError("its weights unpack to more than a gigabyte")
-    return keras.saving.load_model(path, compile=False, safe_mode=True)
+        with _versions_named(archive):
+            return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+@contextlib.contextmanager
+def _versions_named(archive: zipfile.ZipFile):
+    """Where a model cannot be made, say so if another version of Keras than the installed one saved it."""
+    try:
+        yield
+    except Exception as error:  # Keras raises many kinds
+        with archive.open("metadata.json") as file:
+            saved = re.search(rb'"keras_version": "([0-9][0-9a-z.]{0,20})"', file.read(1000))
+        if not saved or (version := saved[1].decode()) == keras.__version__:
+            raise
+        raise KerasVersionError(
+            f"Keras {version} saved it, and the installed Keras {keras.__version__} cannot read it; "
+            f"pip install keras=={version} reads it: {error}"
+        ) from error
 
 
 def _check_kinds(config) -> None:

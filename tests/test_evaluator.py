@@ -2,6 +2,7 @@
 
 import copy
 import csv
+import hashlib
 import json
 import os
 import re
@@ -89,15 +90,59 @@ def test_other_images_are_refused(judge, images, error):
 
 
 def test_files_that_are_no_evaluator_are_refused(tmp_path):
-    bad = tmp_path / "bad.keras"
-    keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(bad)
-    contents = [None, b"", b"no archive", evaluator.SHIPPED.read_bytes()[:5000], bad.read_bytes()]
-    for content in contents:
-        bad.unlink(missing_ok=True)
-        if content is not None:
-            bad.write_bytes(content)
-        with pytest.raises(evaluator.EvaluatorError, match=re.escape(f"{bad} is no evaluator")):
-            evaluator.Evaluator(bad)
+    whole = evaluator.SHIPPED.read_bytes()
+    other = tmp_path / "other.keras"
+    keras.Sequential([keras.Input((28, 28, 1)), keras.layers.Flatten(), keras.layers.Dense(10)]).save(other)
+    for suffix, others in ((".npz", [other.read_bytes()]), (".keras", [whole, other.read_bytes()])):
+        bad = tmp_path / f"bad{suffix}"
+        for content in (None, b"", b"no archive", whole[:5000], whole[:-1000], *others):
+            bad.unlink(missing_ok=True)
+            if content is not None:
+                bad.write_bytes(content)
+            with pytest.raises(evaluator.EvaluatorError, match=re.escape(f"{bad} is no evaluator")):
+                evaluator.Evaluator(bad)
+
+
+def test_a_flipped_weight_of_the_shipped_file_is_refused(tmp_path, monkeypatch):
+    """Written as a good archive, so that no checksum of the archive tells."""
+    model = evaluator.load_weights(evaluator.SHIPPED)
+    monkeypatch.setattr(evaluator, "SHIPPED", tmp_path / "evaluator.npz")
+    evaluator.save_weights(evaluator.SHIPPED, model)
+    assert evaluator.Evaluator().sha256 == evaluator.SHA256  # the same weights make the same file
+    weights = model.get_weights()
+    weights[0].view(np.uint32)[0, 0, 0, 0] ^= 1  # the smallest change that there is
+    model.set_weights(weights)
+    evaluator.save_weights(evaluator.SHIPPED, model)
+    with pytest.raises(evaluator.EvaluatorError, match=r"its SHA-256 is .* install gan_tf again"):
+        evaluator.Evaluator()
+
+
+def test_the_shipped_file_holds_weights_and_nothing_that_a_version_of_keras_could_refuse(judge):
+    with np.load(evaluator.SHIPPED, allow_pickle=False) as archive:
+        stored = [archive[name] for name in archive.files]
+    assert {weight.dtype for weight in stored} == {np.dtype(np.float32)}
+    assert sum(weight.size for weight in stored) == judge.model.count_params() == 224_426
+
+
+def test_its_network_is_in_32_bits_whatever_the_policy(judge, digits):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        other = evaluator.Evaluator()
+        assert keras.config.dtype_policy().name == "mixed_bfloat16"
+    finally:
+        keras.config.set_dtype_policy("float32")
+    np.testing.assert_array_equal(other.judge(digits.x_test).features, judge.judge(digits.x_test).features)
+
+
+def test_an_evaluator_of_your_own(judge, digits, tmp_path):
+    """In the package's format, or in Keras's; by its own digest."""
+    expected = judge.judge(digits.x_test[:50])
+    judge.model.save(tmp_path / "own.keras")
+    evaluator.save_weights(tmp_path / "own.npz", judge.model)
+    for path in (tmp_path / "own.keras", tmp_path / "own.npz"):
+        own = evaluator.Evaluator(path)
+        assert own.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        np.testing.assert_array_equal(own.judge(digits.x_test[:50]).features, expected.features)
 
 
 def test_the_shipped_generator_draws_every_digit(judge):
