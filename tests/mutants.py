@@ -179,6 +179,13 @@ MUTANTS = (
         (f"{DATA}test_a_damaged_file_is_not_passed_over_in_silence",),
         "a damaged file is not passed over in silence",
     ),
+    Mutant(
+        "gan_tf/data.py",
+        "socket.setdefaulttimeout(before)",
+        "pass",
+        (f"{DATA}test_a_failed_download_leaves_nothing_behind[404]",),
+        "a download leaves Python's time-outs as they were",
+    ),
     # the scores
     Mutant(
         "gan_tf/neighbours.py",
