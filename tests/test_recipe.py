@@ -1,0 +1,145 @@
+"""The default recipe: what it is, and one short run of it from the command line to the GIF."""
+
+import inspect
+import itertools
+
+import imageio.v3 as iio
+import keras
+import numpy as np
+import pytest
+
+from gan_tf import __main__, checkpoints, data, files, gan, models, plots, recipe, runs, trainer
+
+EPOCHS, STEPS, BATCH = 2, 92, 32  # an epoch of the 1,500 digits is 46 batches
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A run of the default recipe; short, but every line of it is that of `make gif`."""
+    folder = tmp_path_factory.mktemp("recipe") / "dcgan"
+    assert __main__.main(["train", str(folder), "--dataset", "digits", "--epochs", str(EPOCHS)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    """The GAN that the run started from: the seed gives the same weights again."""
+    return recipe.build(recipe.Settings())
+
+
+def grid(generator) -> np.ndarray:
+    """Draw the grid that a frame shows."""
+    z = gan.latent(trainer.FRAME_GRID, 100, [0, gan.PICTURES_SEED])
+    return plots.image_grid(data.to_uint8(generator(z, training=False)))
+
+
+def test_the_run_leaves_every_file(run):
+    found = {path.name for path in run.iterdir() if not path.name.startswith(".")}
+    assert found == {"config.json", "history.csv", "losses.csv", "checkpoints", "frames", *runs.OUTPUTS}
+    assert not list(run.rglob("*.partial*"))
+    assert [path.name for path in (run / "checkpoints").iterdir()] == [f"{STEPS:09d}.npz"]
+
+
+def test_the_settings_it_kept_are_the_defaults(run):
+    kept = runs.read_config(run)["settings"]
+    assert kept == {**vars(recipe.Settings()), "dataset": "digits", "epochs": EPOCHS, "devices": "one"}
+
+
+def test_history_and_losses_agree(run):
+    history, losses = files.read_csv(run / "history.csv"), files.read_csv(run / "losses.csv")
+    assert (history["epoch"], history["step"]) == ([1, 2], [STEPS / 2, STEPS])
+    assert history["images"] == [BATCH * step for step in history["step"]]
+    assert losses["step"] == list(range(1, STEPS + 1))  # so short a run has a row a step
+    assert losses["images"] == [BATCH * step for step in losses["step"]]
+    for name in ("generator_loss", "discriminator_loss"):
+        assert np.isfinite(losses[name]).all()
+        means = np.reshape(losses[name], (EPOCHS, -1)).mean(axis=1)
+        assert history[name] == pytest.approx(means, abs=2e-6)  # both are written to six digits
+    assert all(0.5 < loss < 2.0 for name in ("generator_loss", "discriminator_loss") for loss in history[name])
+
+
+def test_every_weight_moved(run, untrained):
+    with np.load(run / "checkpoints" / f"{STEPS:09d}.npz") as archive:
+        end = {name: archive[name] for name in archive.files}
+    players = [*untrained.generator.trainable_variables, *untrained.discriminator.trainable_variables]
+    paths = {id(variable) for variable in players}
+    start = {name: v for name, v in checkpoints.variables(untrained).items() if id(v) in paths}
+    assert len(start) == len(players)
+    still = [name for name, variable in start.items() if np.array_equal(variable.numpy(), end[name])]
+    assert still == []
+    assert all(np.isfinite(end[name]).all() for name in start)
+
+
+def test_the_frames_go_from_noise_to_the_generator_that_is_saved(run, untrained):
+    frames = trainer.frame_paths(run)
+    assert list(frames.values()) == [BATCH * step for step in sorted(trainer.frame_steps(STEPS))]
+    pictures = [iio.imread(path) for path in frames]
+    np.testing.assert_array_equal(pictures[0], grid(untrained.generator))
+    np.testing.assert_array_equal(pictures[-1], grid(runs.load_generator(run)))
+    assert all(np.any(before != after) for before, after in itertools.pairwise(pictures))
+    assert iio.imread(run / "progress.gif", index=None).shape[0] == len(frames)
+    assert iio.imread(run / "samples.png").shape == (280, 280)
+
+
+def test_what_it_draws_comes_nearer_to_digits(run, untrained):
+    """So few steps draw no digits, but ink comes to where digits have theirs, and paper becomes black.
+
+    The mean image's error falls from 0.38 to 0.18. With a sign of a loss flipped, real and fake swapped, or images in
+    [0, 1], it stays above 0.35.
+    """
+    digits = data.load("digits").x_test.mean(axis=0) / 255.0
+
+    def error(generator) -> float:
+        return float(np.abs(gan.sample_images(generator, 297, 0).mean(axis=0) / 255.0 - digits).mean())
+
+    assert error(runs.load_generator(run)) < 0.7 * error(untrained.generator)
+
+
+def test_sample_and_gif_work_on_it(run, tmp_path):
+    for name in ("nine.npz", "nine.png"):
+        assert __main__.main(["sample", str(run), "--count", "9", "--seed", "1", "--out", str(tmp_path / name)]) == 0
+    expected = gan.sample_images(runs.load_generator(run), 9, 1)
+    with np.load(tmp_path / "nine.npz") as archive:
+        np.testing.assert_array_equal(archive["images"], expected)
+    np.testing.assert_array_equal(iio.imread(tmp_path / "nine.png"), plots.image_grid(expected))
+    assert __main__.main(["gif", str(run), "--out", str(tmp_path / "again.gif")]) == 0
+    assert (tmp_path / "again.gif").read_bytes() == (run / "progress.gif").read_bytes()
+
+
+def test_the_command_line_and_settings_have_the_same_defaults():
+    options = vars(__main__.parser().parse_args(["train", "runs/dcgan"]))
+    assert {name: options[name] for name in vars(recipe.Settings())} == vars(recipe.Settings())
+    assert options["checkpoint_every"] == trainer.CHECKPOINT_STEPS
+    assert options["evaluate_every"] is None
+
+
+@pytest.mark.parametrize(("name", "count", "epochs"), [("mnist", 60_000, 4), ("digits", 1_500, 160)])
+def test_a_default_run_is_of_240_000_images(monkeypatch, name, count, epochs):
+    """Without a training; a stand-in of MNIST's size, so that it need not be there."""
+    images, labels = np.zeros((count, 28, 28, 1), np.uint8), np.zeros(count, np.uint8)
+    stand_in = data.Dataset(name, images, labels, images[:10], labels[:10])
+    monkeypatch.setattr(data, "load", lambda asked: stand_in)
+    settings, dataset = runs.resolve(recipe.Settings(), None)
+    assert dataset is stand_in
+    assert (settings.dataset, settings.epochs) == (name, epochs)
+    steps = epochs * (count // settings.batch_size)
+    assert abs(steps * settings.batch_size - runs.DEFAULT_IMAGES) < 0.02 * runs.DEFAULT_IMAGES
+    for told in (inspect.getdoc(recipe.Settings), __main__.parser()._subparsers._group_actions[0].choices["train"]):
+        text = told if isinstance(told, str) else " ".join(told.format_help().split())
+        assert f"about {runs.DEFAULT_IMAGES:,} images" in text
+    assert f"{epochs} of {'MNIST' if name == 'mnist' else 'the digits'}" in text
+
+
+def test_the_recipe_is_the_one_that_chapter_04_explains(untrained):
+    for optimizer in (untrained.generator_optimizer, untrained.discriminator_optimizer):
+        assert isinstance(optimizer, keras.optimizers.Adam)
+        assert float(optimizer.learning_rate) == pytest.approx(1e-3)
+        assert (optimizer.beta_1, optimizer.beta_2) == (0.0, 0.99)
+    assert untrained.average_decay == 0.9995
+    assert recipe.Settings().batch_size == BATCH
+    twin = models.dcgan_generator(width=32, first_kernel=3)
+    assert untrained.generator.count_params() == twin.count_params() == 778_400
+    kinds = [type(layer).__name__ for layer in untrained.discriminator.layers]
+    assert (kinds.count("Conv2D"), kinds.count("MinibatchStddev"), kinds.count("Dropout")) == (3, 1, 0)
+    noise = next(layer for layer in untrained.discriminator.layers if isinstance(layer, keras.layers.GaussianNoise))
+    assert noise.stddev == 0.2
