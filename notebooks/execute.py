@@ -17,23 +17,29 @@ FOLDER = Path(__file__).resolve().parent
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 GET_PACKAGE = """\
 try:
-    import gan_tf
-except ModuleNotFoundError:  # in the project's folder: from there; elsewhere: from its address
-    from pathlib import Path
+    from gan_tf import __version__
+except ImportError:  # not installed yet: look for the project's folder here, above and below
+    import sys
+    from glob import glob
 
-    source = ".." if Path("../pyproject.toml").exists() else "{address}"
-    if not source:
-        raise SystemExit("gan_tf is not installed: open this notebook in the project's folder `notebooks`.") from None
-    %pip install --quiet {{source}}
-    import gan_tf
-print("gan_tf", gan_tf.__version__)"""
+    found = [f for f in (".", "..", *glob("./*")) if glob(f"{f}/gan_tf/__init__.py")]
+    if found:
+        %pip install --quiet "{found[0]}"
+    sys.modules.pop("gan_tf", None)  # the project's folder may have that name, too
+    try:
+        from gan_tf import __version__
+    except ImportError as error:  # one line in place of a traceback
+        error._render_traceback_ = lambda e=error: [f"{e}. Type: %pip install PROJECT_FOLDER"]
+        raise
+print("gan_tf", __version__)"""
 
 
 def get_package_cell() -> str:
-    """Return the source of every chapter's first code cell."""
+    """Return the source of every chapter's first code cell; where no folder is found, it installs from the address."""
     project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]
-    address = project.get("urls", {}).get("Repository", "")
-    return GET_PACKAGE.format(address=f"git+{address}" if address else "")
+    if not (address := project.get("urls", {}).get("Repository")):
+        return GET_PACKAGE
+    return GET_PACKAGE.replace("    if found:", f'    found = found or ["git+{address}"]\n    if found:')
 
 
 def execute(path: Path) -> float:
