@@ -6,6 +6,7 @@ import shlex
 import sys
 import time
 from pathlib import Path
+from typing import NoReturn
 
 from gan_tf import import_tensorflow_quietly
 
@@ -27,22 +28,43 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # names of files need not be text
+    code, line = outcome(options)
+    if line:  # the error and all that it held is gone by now: whatever that wrote in going stands above
+        print(f"gan_tf: {line}", file=sys.stderr)
+    return code
+
+
+def outcome(options) -> tuple[int, str]:
+    """Run a command and return its exit code, and what to say of a failure."""
     try:
         import_tensorflow_quietly()
         from gan_tf import runs
 
         options.command(options, runs)
     except KeyboardInterrupt:
-        print("gan_tf: stopped; what was saved before is intact", file=sys.stderr)
-        return 130
+        return 130, "stopped; what was saved before is intact"
     except Exception as error:
         number = getattr(error, "signal_number", 0)  # of runs.Stopped
         if os.environ.get("GAN_TF_TRACEBACK") and not number:
             raise
         again = f". Continue with: python -m gan_tf {shlex.join(sys.argv[1:])}" if number else ""
-        print(f"gan_tf: {' '.join(told(error).split())}{again}", file=sys.stderr)
-        return 128 + number if number else 2 if type(error) is ValueError else 1
-    return 0
+        code = 128 + number if number else 2 if type(error) is ValueError else 1
+        return code, " ".join(told(error).split()) + again
+    return 0, ""
+
+
+def leave(code: int) -> NoReturn:
+    """End the process at once.
+
+    Python's own way out would run what TensorFlow left behind, such as a pool of threads whose worker is lost, and that
+    may write after the last line (tensorflow/tensorflow#50487).
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:  # nobody reads, or there is no room: not all was told
+            code = code or 1
+    os._exit(code)
 
 
 def told(error: Exception) -> str:
@@ -219,4 +241,4 @@ def with_suffix(*suffixes: str):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -9,6 +9,7 @@ import json
 import platform
 import re
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -17,6 +18,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import gan_tf
+from gan_tf import recipe
 from gan_tf.data import Dataset
 from gan_tf.files import one_line, write_whole
 from gan_tf.gan import GAN
@@ -25,6 +27,7 @@ from gan_tf.untrusted import read_arrays
 
 KEPT = 3
 MOST_BYTES = 1 << 30  # of one checkpoint; that of the literature's networks has 40 MB
+DEFAULT_BUILD = f"{recipe.__name__}:{recipe.build.__name__}"  # of a run whose config.json does not say
 CURE = "A lower learning rate or float32 usually helps"
 
 
@@ -126,12 +129,13 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     return state
 
 
-def describe(settings: Settings, dataset: Dataset, replicas: int) -> dict:
-    """Return what config.json holds: the settings, the number of replicas, the dataset's digest and the versions."""
+def describe(settings: Settings, dataset: Dataset, replicas: int, build: Callable = recipe.build) -> dict:
+    """Return what config.json holds: settings, who builds the GAN, replicas, the dataset's digest and the versions."""
     versions = {"python": platform.python_version(), "gan_tf": gan_tf.__version__}
     versions |= {package.__name__: package.__version__ for package in (tf, keras, np)}
     return {
         "settings": dataclasses.asdict(settings),
+        "build": f"{build.__module__}:{build.__qualname__}",
         "replicas": replicas,
         "dataset_sha256": dataset.digest,
         "versions": versions,
@@ -142,6 +146,8 @@ def differences(before: dict, now: dict) -> list[str]:
     """Name what keeps a run from being continued to the same bits: settings, replicas, images, versions."""
     old, new = before["settings"], now["settings"]
     found = [f"{name}: {old.get(name)} there, {new[name]} asked" for name in new if old.get(name) != new[name]]
+    if (old := before.get("build", DEFAULT_BUILD)) != now.get("build", DEFAULT_BUILD):
+        found.append(f"build: {old} there, {now['build']} here")
     if before.get("replicas") != now["replicas"]:
         found.append(f"replicas: {before.get('replicas')} there, {now['replicas']} here")
     for name in ("gan_tf", "tensorflow", "keras"):

@@ -1,8 +1,10 @@
 """Files that appear whole or not at all."""
 
+import contextlib
 import csv
 import json
 import os
+import secrets
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -11,26 +13,64 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+try:
+    import fcntl
+except ImportError:  # Windows, where an open file can be neither renamed nor deleted
+    fcntl = None
+
 
 def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
     """Write a file under another name, bring it to the disk, and only then give it its own.
+
+    Of several that write one file at once, each has a partial file of its own; the last to finish stands in the end.
 
     Args:
         path: where; what stood there before is replaced, or left alone if `write` fails.
         write: is called with the open binary file.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        partial.unlink(missing_ok=True)
-        with open(partial, "xb") as file:  # never through a link that somebody put there
+    with _partial(path.parent) as file:
+        try:
             write(file)
             file.flush()
             os.fsync(file.fileno())
-        partial.replace(path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
+            if not fcntl:
+                file.close()
+            Path(file.name).replace(path)
+        except BaseException:
+            if not fcntl:
+                file.close()
+            Path(file.name).unlink(missing_ok=True)
+            raise
+
+
+def _partial(folder: Path) -> BinaryIO:
+    """Open a file that nobody else has, locked for as long as it is open: `remove_partials` leaves it alone."""
+    while True:
+        partial = folder / f".{secrets.token_hex(8)}.partial"
+        file = open(partial, "xb")  # noqa: SIM115, the caller closes it; x: never through a link that somebody put there
+        _lock(file, wait=True)
+        if os.fstat(file.fileno()).st_nlink:
+            return file
+        file.close()  # removed before it was locked
+
+
+def remove_partials(folder: Path) -> None:
+    """Delete the partial files below a folder that killed processes left, and none that a living one writes."""
+    for path in folder.rglob(".*.partial*"):
+        if path.is_symlink() or not path.is_file():
+            continue
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if _lock(file, wait=False):
+                path.unlink()
+
+
+def _lock(file: BinaryIO, wait: bool) -> bool:
+    """Take an open file for oneself, and return whether that worked: not every system and disk has locks."""
+    with contextlib.suppress(OSError, AttributeError):
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return True
+    return False
 
 
 def one_line(error: object) -> str:

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -13,11 +14,11 @@ import tensorflow as tf
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from gan_tf import data, devices, evaluator, models, plots
+from gan_tf import data, devices, evaluator, models, plots, recipe
 from gan_tf.checkpoints import RunError, describe, differences
 from gan_tf.files import check_memory, one_line, read_csv, write_json, write_png, write_whole
-from gan_tf.gan import sample_images
-from gan_tf.recipe import Settings, fastest_precision, step_bytes
+from gan_tf.gan import GAN, sample_images
+from gan_tf.recipe import Settings
 from gan_tf.scorer import Scorer
 from gan_tf.trainer import CHECKPOINT_STEPS, Stopped, Trainer, frame_paths
 from gan_tf.untrusted import link_out_of, load_model
@@ -47,6 +48,7 @@ def train(
     settings: Settings,
     evaluate_every: int | None = None,
     checkpoint_every: int = CHECKPOINT_STEPS,
+    build: Callable[[Settings], GAN] = recipe.build,
 ) -> Path:
     """Start a run, or continue one that was stopped, and return the path of its progress GIF.
 
@@ -55,6 +57,7 @@ def train(
         settings: where they leave a choice ("auto", None), an earlier part of the run has made it already.
         evaluate_every: steps from one evaluation to the next, or None for no evaluation; the training is the same.
         checkpoint_every: steps from one checkpoint to the next: what a kill costs at most. The training is the same.
+        build: makes the compiled GAN of the settings; a run is continued with the one that it began with.
 
     Raises:
         RunError: the folder holds something else, or cannot be written, or the losses became NaN.
@@ -67,8 +70,8 @@ def train(
     folder = Path(folder)
     config = read_config(folder)
     settings, strategy = choose_devices(settings, config)
-    settings, dataset = resolve(settings, config)
-    asked = describe(settings, dataset, strategy.num_replicas_in_sync)
+    settings, dataset = resolve(settings, config, build)
+    asked = describe(settings, dataset, strategy.num_replicas_in_sync, build)
     finished = config is not None and all((folder / name).exists() for name in OUTPUTS)
     if finished:
         asked["versions"] = config["versions"]  # nothing is left to be continued with others
@@ -81,11 +84,13 @@ def train(
         if folder.exists() and devices.is_chief(strategy):
             with lock(folder):
                 pass  # who is refused is told before anything is built
-        trainer = Trainer(folder, asked, dataset, strategy, checkpoint_every)
-        check_memory(step_bytes(trainer.gan, settings.batch_size), f"a step of batch_size {settings.batch_size}")
+        trainer = Trainer(folder, asked, dataset, strategy, build, checkpoint_every)
+        check_memory(recipe.step_bytes(trainer.gan, settings.batch_size), f"a step of batch_size {settings.batch_size}")
         folder.mkdir(parents=True, exist_ok=True)
         with lock(folder) if trainer.chief else contextlib.nullcontext():
             if trainer.chief:
+                if read_config(folder) != config:  # until the lock was held, somebody else could write
+                    raise RunError(f"another process has begun a run in {folder} meanwhile; ask again, or name another")
                 write_json(folder / "config.json", asked)
             judged = evaluate_every and trainer.chief
             trainer.train(Scorer(folder, dataset, evaluate_every, settings.seed) if judged else None)
@@ -141,7 +146,9 @@ def choose_devices(settings: Settings, config: dict | None) -> tuple[Settings, t
     return dataclasses.replace(settings, devices=name), strategy
 
 
-def resolve(settings: Settings, config: dict | None) -> tuple[Settings, data.Dataset]:
+def resolve(
+    settings: Settings, config: dict | None, build: Callable[[Settings], GAN] = recipe.build
+) -> tuple[Settings, data.Dataset]:
     """Settle what the settings left open, as the run did before where there was one, and load the dataset."""
     before = config["settings"] if config else {}
     name = before.get("dataset", "auto") if settings.dataset == "auto" else settings.dataset
@@ -153,7 +160,7 @@ def resolve(settings: Settings, config: dict | None) -> tuple[Settings, data.Dat
     epochs = settings.epochs or before.get("epochs") or max(1, round(DEFAULT_IMAGES / len(dataset.x_train)))
     settings = dataclasses.replace(settings, dataset=dataset.name, epochs=epochs)
     if settings.precision == "auto":
-        precision = before.get("precision") or fastest_precision(settings, dataset.x_train)
+        precision = before.get("precision") or recipe.fastest_precision(settings, dataset.x_train, build)
         settings = dataclasses.replace(settings, precision=precision)
     return settings, dataset
 

@@ -5,6 +5,7 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -15,8 +16,8 @@ from tqdm import tqdm
 from gan_tf import checkpoints, data, devices, gan, plots
 from gan_tf.checkpoints import RunError
 from gan_tf.evaluator import QUICK_SCORES
-from gan_tf.files import one_line, write_csv, write_png
-from gan_tf.recipe import Settings, build
+from gan_tf.files import one_line, remove_partials, write_csv, write_png
+from gan_tf.recipe import Settings
 from gan_tf.scorer import Scorer
 
 FRAME_COUNT = 40
@@ -40,6 +41,7 @@ class Trainer(keras.callbacks.Callback):
         config: what config.json holds; its settings are resolved, without "auto" or None.
         dataset: the verified dataset.
         strategy: where to train; of several processes, only the chief writes.
+        build: makes the compiled GAN of the settings.
         checkpoint_every: steps from one checkpoint to the next.
     """
 
@@ -49,6 +51,7 @@ class Trainer(keras.callbacks.Callback):
         config: dict,
         dataset: data.Dataset,
         strategy: tf.distribute.Strategy,
+        build: Callable[[Settings], gan.GAN],
         checkpoint_every: int = CHECKPOINT_STEPS,
     ):
         super().__init__()
@@ -234,8 +237,7 @@ class Trainer(keras.callbacks.Callback):
             for path, seen in frame_paths(self.folder).items():
                 if seen > self.step * self.settings.batch_size:
                     path.unlink()
-            for partial in self.folder.rglob(".*.partial*"):  # of a killed process
-                partial.unlink()
+            remove_partials(self.folder)
 
 
 def frame_paths(folder: Path) -> dict[Path, int]:

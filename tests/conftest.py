@@ -7,6 +7,7 @@ from pathlib import Path
 
 import keras
 import pytest
+import small
 import tensorflow as tf
 from clock import pytest_collection_modifyitems, pytest_terminal_summary  # noqa: F401, hooks of pytest
 
@@ -20,7 +21,7 @@ tf.config.set_logical_device_configuration(
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "benchmarks"))
 os.environ["GAN_TF_OFFLINE"] = "1"
 collect_ignore = ["samples"]  # notebooks for test_nbval.py, which breaks them
-SETTINGS = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="mlp")  # 12 steps, dropout included
+SETTINGS = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="mlp")  # 12 steps
 
 
 @pytest.fixture(autouse=True)
@@ -33,7 +34,7 @@ def seeded():
 def finished(tmp_path_factory):
     """A run that was never stopped. Tests that write into it work on a copy."""
     folder = tmp_path_factory.mktemp("runs") / "finished"
-    runs.train(folder, SETTINGS)
+    runs.train(folder, SETTINGS, build=small.build)
     return folder
 
 

@@ -68,7 +68,6 @@ def test_no_import_is_relative():
 def test_the_package_can_be_read_in_one_sitting():
     lengths = {path.name: len(path.read_text().splitlines()) for path in (ROOT / "gan_tf").glob("*.py")}
     assert max(lengths.values()) <= 300, lengths
-    assert sum(lengths.values()) <= 3250, lengths
 
 
 def test_requirements_hold_the_package_s_dependencies():

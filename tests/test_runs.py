@@ -1,24 +1,29 @@
 """Run folders: what training leaves behind, stopping and continuing, and files that went bad."""
 
 import csv
-import functools
-import itertools
+import fnmatch
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
-import time
+from pathlib import Path
 
 import imageio.v3 as iio
 import keras
 import kills
 import numpy as np
 import pytest
+import small
 from conftest import SETTINGS
 
 from gan_tf import checkpoints, data, plots, recipe, runs, trainer
+
+
+def train(folder, settings=SETTINGS, **options) -> Path:
+    """Train the small GAN into a folder."""
+    return runs.train(folder, settings, build=small.build, **options)
 
 
 def stop_after(monkeypatch, step: int, number: int = signal.SIGTERM) -> None:
@@ -27,7 +32,7 @@ def stop_after(monkeypatch, step: int, number: int = signal.SIGTERM) -> None:
 
     def begin(self, batch, logs=None):
         if self.step == step - 1:
-            os.kill(os.getpid(), number)
+            signal.raise_signal(number)
         original(self, batch, logs)
 
     monkeypatch.setattr(trainer.Trainer, "on_train_batch_begin", begin)
@@ -79,6 +84,7 @@ def test_config_tells_settings_versions_and_data(finished):
         "precision": "float32",
         "devices": "one",
     }
+    assert config["build"] == "small:build"
     assert config["replicas"] == 1
     assert config["dataset_sha256"] == data.load("digits").digest
     assert config["versions"]["keras"] == keras.__version__
@@ -91,7 +97,7 @@ def test_every_setting_is_read_somewhere(tmp_path):
     ends = {}
     for name, value in {"none": None, **other}.items():
         settings = base if name == "none" else recipe.Settings(**{**vars(base), name: value})
-        runs.train(tmp_path / name, settings)
+        train(tmp_path / name, settings)
         weights = [v.ravel() for k, v in state(tmp_path / name).items() if "generator_optimizer" not in k and "/" in k]
         ends[name] = np.concatenate(weights).astype(np.float64).tobytes()
     assert len(set(ends.values())) == len(ends)
@@ -103,11 +109,11 @@ def test_a_run_stopped_by_a_signal_continues_to_the_same_bits(finished, tmp_path
     with monkeypatch.context() as patch:
         stop_after(patch, step, number)
         with pytest.raises(runs.Stopped) as stopped:
-            runs.train(tmp_path / "run", SETTINGS)
+            train(tmp_path / "run")
     assert stopped.value.signal_number == number
     assert f"stopped at step {step} of 12" in str(stopped.value)
     assert not (tmp_path / "run" / "generator.keras").exists()
-    runs.train(tmp_path / "run", SETTINGS)
+    train(tmp_path / "run")
     expected, found = state(finished), state(tmp_path / "run")
     assert expected.keys() == found.keys()
     for name in expected:
@@ -118,64 +124,102 @@ def test_a_run_stopped_by_a_signal_continues_to_the_same_bits(finished, tmp_path
 
 
 MATRIX = {
-    "bfloat16, least squares, the default networks": {"precision": "mixed_bfloat16", "loss": "least_squares"},
-    "float16 and its loss scale, minimax, dropout": {"precision": "mixed_float16", "loss": "minimax", "model": "mlp"},
-    "MNIST": {"dataset": "mnist", "model": "mlp", "batch_size": 10_000},
+    "float32, the default networks": {"batch_size": 500},
+    "bfloat16, least squares": {"precision": "mixed_bfloat16", "loss": "least_squares", "model": "mlp"},
+    "float16 and its loss scale, minimax": {"precision": "mixed_float16", "loss": "minimax", "model": "mlp"},
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("other", MATRIX.values(), ids=MATRIX)
-def test_any_settings_continue_to_the_same_bits(tmp_path, monkeypatch, other):
-    """Stopped in the middle of an epoch; 6 steps in all."""
-    settings = recipe.Settings(**{"dataset": "digits", "epochs": 1, "batch_size": 250, **other})
-    try:
-        data.load(settings.dataset)
-    except data.DataError:
-        pytest.skip("MNIST is not on this machine: set GAN_TF_DATA")
+def test_full_sized_networks_continue_to_the_same_bits(tmp_path, monkeypatch, other):
+    """The recipe's own networks, once in each precision, stopped in the middle of an epoch."""
+    settings = recipe.Settings(**{"dataset": "digits", "epochs": 1, "batch_size": 500, **other})
     runs.train(tmp_path / "whole", settings)
     with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        with pytest.raises(runs.Stopped, match="stopped at step 3 of 6"):
+        stop_after(patch, 2)
+        with pytest.raises(runs.Stopped, match="stopped at step 2 of 3"):
             runs.train(tmp_path / "parts", settings)
     runs.train(tmp_path / "parts", settings)
     assert kills.differences(tmp_path / "whole", tmp_path / "parts") == []
 
 
-def test_kills_lose_nothing(tmp_path):
-    """`kill -9` three times at random moments of one run; benchmarks/kills.py does it fifty times."""
-    process, began = kills.started_to_write(tmp_path / "whole", 8), time.perf_counter()
-    assert process.wait() == 0
-    kills.kill_often(tmp_path / "killed", 3, time.perf_counter() - began, seed=1, epochs=8)
-    assert kills.differences(tmp_path / "whole", tmp_path / "killed") == []
+@pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
+@pytest.mark.parametrize("loss", ["minimax", "least_squares"])
+def test_other_settings_continue_to_the_same_bits(tmp_path, monkeypatch, precision, loss):
+    settings = recipe.Settings(**{**vars(SETTINGS), "epochs": 1, "precision": precision, "loss": loss})
+    train(tmp_path / "whole", settings)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(runs.Stopped, match="stopped at step 3 of 6"):
+            train(tmp_path / "parts", settings)
+    train(tmp_path / "parts", settings)
+    assert kills.differences(tmp_path / "whole", tmp_path / "parts") == []
+
+
+def test_mnist_continues_to_the_same_bits(tmp_path, monkeypatch):
+    try:
+        data.load("mnist")
+    except data.DataError:
+        pytest.skip("MNIST is not on this machine: set GAN_TF_DATA")
+    settings = recipe.Settings(dataset="mnist", epochs=1, batch_size=10_000, model="mlp")
+    train(tmp_path / "whole", settings)
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        with pytest.raises(runs.Stopped, match="stopped at step 3 of 6"):
+            train(tmp_path / "parts", settings)
+    train(tmp_path / "parts", settings)
+    assert kills.differences(tmp_path / "whole", tmp_path / "parts") == []
 
 
 class Killed(BaseException):
     """Stands for the end of the process: nothing after it may touch a file."""
 
 
-def killed_at(monkeypatch, moment: int) -> None:
-    """End the process's life at its n-th operation on files: before it, or in the middle of a write."""
-    done = itertools.count()
+def killed_at(monkeypatch, operation: str, name: str, occurrence: int) -> None:
+    """End the process's life right before an operation on a file of that name, the n-th time it comes.
+
+    A write fills a partial file, brings it to the disk, and renames it: dying before `replace` leaves all but the name.
+    """
     originals = {name: getattr(os, name) for name in ("fsync", "replace", "unlink", "mkdir")}
+    left, dead = [occurrence], []
 
-    def dies(name, *arguments, **options):
-        if next(done) >= moment:
+    def dies(called, *arguments, **options):
+        path = str(arguments[1] if called == "replace" else arguments[0])
+        if called == operation and fnmatch.fnmatch(Path(path).name, name):
+            left[0] -= 1
+        if dead or left[0] == 0:
+            dead.append(called)
             raise Killed
-        return originals[name](*arguments, **options)
+        return originals[called](*arguments, **options)
 
-    for name in originals:
-        monkeypatch.setattr(os, name, functools.partial(dies, name))
+    for called in originals:
+        monkeypatch.setattr(os, called, lambda *a, called=called, **o: dies(called, *a, **o))
 
 
-@pytest.mark.parametrize("moment", [0, 5, 14, 33])
+MOMENTS = {
+    "before there is a folder": ("mkdir", "run", 1),
+    "before the settings have their name": ("replace", "config.json", 1),
+    "before the first frame": ("replace", "*.png", 1),
+    "before the first checkpoint has its name": ("replace", "000000003.npz", 1),
+    "before a later one has": ("replace", "000000009.npz", 1),
+    "before an old checkpoint goes": ("unlink", "000000003.npz", 1),
+    "between an epoch's history and its losses": ("replace", "losses.csv", 1),
+    "before the last checkpoint": ("replace", "000000012.npz", 1),
+    "before the GIF": ("replace", "progress.gif", 1),
+    "before the generator": ("replace", "generator.keras", 1),
+}
+
+
+@pytest.mark.parametrize("moment", MOMENTS.values(), ids=MOMENTS)
 def test_a_process_that_dies_between_two_operations_on_files_loses_nothing(finished, tmp_path, monkeypatch, moment):
     with monkeypatch.context() as patch:
-        killed_at(patch, moment)
+        killed_at(patch, *moment)
         with pytest.raises(Killed):
-            runs.train(tmp_path / "run", SETTINGS, checkpoint_every=3)
+            train(tmp_path / "run", checkpoint_every=3)
     if (tmp_path / "run").exists():
         kills.check_whole(tmp_path / "run")
-    runs.train(tmp_path / "run", SETTINGS, checkpoint_every=3)
+    train(tmp_path / "run", checkpoint_every=3)
     assert kills.differences(finished, tmp_path / "run") == []
     assert not list((tmp_path / "run").rglob("*.partial*"))
 
@@ -190,7 +234,7 @@ def test_a_folder_that_disappears_is_told_in_one_line(tmp_path, monkeypatch):
 
     monkeypatch.setattr(trainer.Trainer, "on_train_batch_end", remove)
     with pytest.raises(runs.RunError, match=r"run cannot be written: No such file") as error:
-        runs.train(tmp_path / "run", SETTINGS, checkpoint_every=2)
+        train(tmp_path / "run", checkpoint_every=2)
     assert "\n" not in str(error.value)
 
 
@@ -206,7 +250,7 @@ def test_weights_that_became_nan_are_not_saved(tmp_path, monkeypatch):
 
     monkeypatch.setattr(trainer.Trainer, "on_train_batch_end", poison)
     with pytest.raises(runs.RunError, match=r"became NaN or infinite by step 4"):
-        runs.train(tmp_path / "run", SETTINGS, checkpoint_every=2)
+        train(tmp_path / "run", checkpoint_every=2)
     assert [path.stem for path in (tmp_path / "run" / "checkpoints").glob("*.npz")] == ["000000002"]
 
 
@@ -215,98 +259,147 @@ def test_a_signal_before_the_first_step_stops_at_once(finished, tmp_path, monkey
     with monkeypatch.context() as patch:
         stop_after(patch, 1)
         with pytest.raises(runs.Stopped, match="stopped before it went on from step 0 of 12"):
-            runs.train(tmp_path / "run", SETTINGS)
+            train(tmp_path / "run")
     for step in (5, 6):
         with monkeypatch.context() as patch:
             stop_after(patch, step)
             with pytest.raises(runs.Stopped, match="step 5 of 12"):
-                runs.train(tmp_path / "run", SETTINGS)
-    runs.train(tmp_path / "run", SETTINGS)
+                train(tmp_path / "run")
+    train(tmp_path / "run")
     for name, expected in state(finished).items():
         np.testing.assert_array_equal(state(tmp_path / "run")[name], expected, err_msg=name)
 
 
-def test_a_killed_process_continues_from_its_last_checkpoint(finished, tmp_path):
-    """SIGKILL leaves no time to save: checkpoints by the step are what is left."""
-    script = (
-        "import sys; from gan_tf import recipe, runs; runs.train(sys.argv[1], recipe.Settings("
-        "dataset='digits', epochs=2, batch_size=250, model='mlp'), checkpoint_every=2)"
-    )
-    process = subprocess.Popen([sys.executable, "-c", script, tmp_path / "run"], stderr=subprocess.DEVNULL)
-    while process.poll() is None and not (tmp_path / "run" / "checkpoints" / "000000004.npz").exists():
-        time.sleep(0.01)
-    process.kill()
-    process.wait()
-    assert not (tmp_path / "run" / "generator.keras").exists()
-    runs.train(tmp_path / "run", SETTINGS)
-    for name, expected in state(finished).items():
-        np.testing.assert_array_equal(state(tmp_path / "run")[name], expected, err_msg=name)
-    assert rows(tmp_path / "run") == rows(finished)
+DIES = """
+import os, signal, sys
+import numpy as np
+sys.path.insert(0, sys.argv[1])
+import small
+from gan_tf import recipe, runs
+
+savez, calls = np.savez, []
+
+def half(file, **arrays):
+    calls.append(file)
+    savez(file, **arrays)
+    if len(calls) == 3:
+        file.truncate(file.tell() // 2)
+        file.flush()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+np.savez = half
+settings = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="mlp")
+runs.train(sys.argv[2], settings, checkpoint_every=2, build=small.build)
+"""
+
+
+@pytest.mark.slow
+def test_a_process_killed_in_the_middle_of_a_checkpoint_continues_from_the_one_before(finished, tmp_path):
+    """A real `kill -9`, sent when the third checkpoint is half written; benchmarks/kills.py sends fifty at random."""
+    done = subprocess.run([sys.executable, "-c", DIES, Path(__file__).parent, tmp_path / "run"], capture_output=True)
+    assert done.returncode == -signal.SIGKILL
+    assert [path.stem for path in kills.checkpoints(tmp_path / "run")] == ["000000002", "000000004"]
+    assert len(list((tmp_path / "run" / "checkpoints").glob(".*.partial"))) == 1
+    kills.check_whole(tmp_path / "run")
+    train(tmp_path / "run", checkpoint_every=2)
+    assert kills.differences(finished, tmp_path / "run") == []
+    assert not list((tmp_path / "run").rglob("*.partial*"))
 
 
 def test_a_checkpoint_holds_every_variable_of_the_gan(finished):
     """By name and by count: weights, averages, two optimizers, the states of the dropout layers' seeds."""
-    gan = recipe.build(SETTINGS)
+    gan = small.build(SETTINGS)
     parts = (gan.generator, gan.discriminator, gan.averaged_generator)
     optimizers = (gan.generator_optimizer, gan.discriminator_optimizer)
     expected = {id(variable) for part in (*parts, *optimizers) for variable in part.variables}
     assert {id(variable) for variable in checkpoints.variables(gan).values()} == expected
-    assert sum("seed_generator_state" in name for name in state(finished)) == 3
+    assert sum("seed_generator_state" in name for name in state(finished)) == 2
     assert {name for name in state(finished) if "/" in name} == set(checkpoints.variables(gan))
 
 
 def test_a_finished_run_is_left_as_it_is(copy, capsys):
     before = {path: path.stat().st_mtime_ns for path in copy.rglob("*")}
-    runs.train(copy, SETTINGS)
+    train(copy)
     assert "finished already" in capsys.readouterr().out
     assert {path: path.stat().st_mtime_ns for path in copy.rglob("*")} == before
 
 
 def test_settings_left_open_are_those_of_the_run_before(copy):
     """`auto` and no --epochs continue whatever the run decided."""
-    runs.train(copy, recipe.Settings(batch_size=250, model="mlp"))
+    train(copy, recipe.Settings(batch_size=250, model="mlp"))
 
 
 def test_auto_precision_is_settled_by_timing_and_kept(tmp_path, capsys):
     settings = recipe.Settings(dataset="digits", epochs=1, batch_size=500, model="mlp", precision="auto")
-    runs.train(tmp_path / "run", settings)
+    train(tmp_path / "run", settings)
     chosen = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["precision"]
     assert chosen in ("float32", "mixed_bfloat16", "mixed_float16")
     assert f"precision: {chosen} (" in capsys.readouterr().out
-    runs.train(tmp_path / "run", settings)
+    train(tmp_path / "run", settings)
     assert "precision:" not in capsys.readouterr().out  # not timed again
 
 
 def test_other_settings_are_refused_by_name(copy):
     with pytest.raises(runs.RunError, match="seed: 0 there, 7 asked") as error:
-        runs.train(copy, recipe.Settings(**{**vars(SETTINGS), "seed": 7}))
+        train(copy, recipe.Settings(**{**vars(SETTINGS), "seed": 7}))
     assert "batch_size" not in str(error.value)
+
+
+def test_a_run_built_by_another_function_is_refused_by_name(copy):
+    (copy / "generator.keras").unlink()
+    with pytest.raises(runs.RunError, match=r"build: small:build there, gan_tf\.recipe:build here"):
+        runs.train(copy, SETTINGS)
+
+
+def test_a_config_that_does_not_say_who_built_is_of_the_default_recipe(copy):
+    """Runs of 0.1.0 do not."""
+    config = json.loads((copy / "config.json").read_text())
+    del config["build"]
+    (copy / "config.json").write_text(json.dumps(config))
+    runs.train(copy, SETTINGS)
+    with pytest.raises(runs.RunError, match=r"build: gan_tf\.recipe:build there, small:build here"):
+        train(copy)
+
+
+def test_a_run_that_another_process_began_meanwhile_is_left_alone(finished, tmp_path, monkeypatch):
+    """Between the look at config.json and the lock, a whole run of other settings comes and goes."""
+    folder, original = tmp_path / "run", trainer.Trainer.__init__
+
+    def build_slowly(self, *arguments):
+        original(self, *arguments)
+        shutil.copytree(finished, folder)
+
+    monkeypatch.setattr(trainer.Trainer, "__init__", build_slowly)
+    with pytest.raises(runs.RunError, match="another process has begun a run"):
+        train(folder, recipe.Settings(**{**vars(SETTINGS), "seed": 7}))
+    assert (folder / "config.json").read_bytes() == (finished / "config.json").read_bytes()
+    assert kills.differences(finished, folder) == []
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(runs.RunError, match="is not empty"):
-        runs.train(tmp_path, SETTINGS)
+        train(tmp_path)
     with pytest.raises(runs.RunError, match="is a file"):
-        runs.train(tmp_path / "thesis.txt", SETTINGS)
+        train(tmp_path / "thesis.txt")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"settings": {"speed": 1}}', '{"settings": {"epochs": 0}}'])
 def test_a_damaged_config_is_refused(copy, text):
     (copy / "config.json").write_text(text)
     with pytest.raises(runs.RunError, match=r"config\.json is damaged"):
-        runs.train(copy, SETTINGS)
+        train(copy)
 
 
 def test_a_torn_newest_checkpoint_is_warned_of_and_the_one_before_is_used(finished, tmp_path, monkeypatch, capsys):
     with monkeypatch.context() as patch:
         stop_after(patch, 7)
         with pytest.raises(runs.Stopped):
-            runs.train(tmp_path / "run", SETTINGS, checkpoint_every=2)
+            train(tmp_path / "run", checkpoint_every=2)
     newest = max((tmp_path / "run" / "checkpoints").glob("*.npz"))
     newest.write_bytes(newest.read_bytes()[:5000])
     capsys.readouterr()
-    runs.train(tmp_path / "run", SETTINGS)
+    train(tmp_path / "run")
     assert newest.name in "".join(capsys.readouterr())
     for name, expected in state(finished).items():
         np.testing.assert_array_equal(state(tmp_path / "run")[name], expected, err_msg=name)
@@ -317,24 +410,24 @@ def test_damaged_checkpoints_alone_are_an_error_and_stay(copy):
     for path in (copy / "checkpoints").glob("*.npz"):
         path.write_bytes(b"")
     with pytest.raises(runs.RunError, match="every checkpoint"):
-        runs.train(copy, SETTINGS)
+        train(copy)
     assert list((copy / "checkpoints").glob("*.npz"))
 
 
 def test_a_checkpoint_of_another_model_is_refused(copy, tmp_path):
     (copy / "generator.keras").unlink()
-    runs.train(tmp_path / "dcgan", recipe.Settings(dataset="digits", epochs=1, batch_size=1500))
+    train(tmp_path / "dcgan", recipe.Settings(dataset="digits", epochs=1, batch_size=1500))
     shutil.rmtree(copy / "checkpoints")
     shutil.copytree(tmp_path / "dcgan" / "checkpoints", copy / "checkpoints")
     with pytest.raises(runs.RunError, match=r"another run .*model: dcgan there, mlp asked"):
-        runs.train(copy, SETTINGS)
+        train(copy)
     config = (copy / "config.json").read_text()
     for path in (copy / "checkpoints").glob("*.npz"):  # one that claims to be of this run
         with np.load(path) as archive:
             arrays = {name: archive[name] for name in archive.files} | {"config": np.array(config)}
         np.savez(path, **arrays)
     with pytest.raises(runs.RunError, match="another model"):
-        runs.train(copy, SETTINGS)
+        train(copy)
 
 
 def test_two_at_once_the_second_is_refused(tmp_path, monkeypatch):
@@ -342,11 +435,11 @@ def test_two_at_once_the_second_is_refused(tmp_path, monkeypatch):
 
     def train_inside_another(self, scorer=None):
         with pytest.raises(runs.RunError, match="another process is training"):
-            runs.train(self.folder, SETTINGS)
+            train(self.folder)
         original(self, scorer)
 
     monkeypatch.setattr(trainer.Trainer, "train", train_inside_another)
-    runs.train(tmp_path / "run", SETTINGS)
+    train(tmp_path / "run")
 
 
 def test_a_loss_of_nan_stops_the_run_and_keeps_the_checkpoint_from_before(tmp_path, monkeypatch):
@@ -359,7 +452,7 @@ def test_a_loss_of_nan_stops_the_run_and_keeps_the_checkpoint_from_before(tmp_pa
 
     monkeypatch.setattr(trainer.Trainer, "on_train_batch_end", poison)
     with pytest.raises(runs.RunError, match=r"became nan .* at step 5, the learning rates being 0\.0002 and 0\.0002"):
-        runs.train(tmp_path / "run", SETTINGS, checkpoint_every=2)
+        train(tmp_path / "run", checkpoint_every=2)
     assert max((tmp_path / "run" / "checkpoints").glob("*.npz")).stem == "000000004"
 
 
@@ -374,7 +467,7 @@ def test_a_full_disk_is_told_in_one_line_and_the_last_checkpoint_stays(tmp_path,
 
     monkeypatch.setattr(checkpoints.np, "savez", full)
     with pytest.raises(runs.RunError, match="No space left on device") as error:
-        runs.train(tmp_path / "run", SETTINGS, checkpoint_every=2)
+        train(tmp_path / "run", checkpoint_every=2)
     assert "\n" not in str(error.value)
     assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").iterdir())] == [
         "000000002.npz",

@@ -1,0 +1,116 @@
+"""Files that appear whole or not at all, also where two write at once or one was killed."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from gan_tf import files
+
+HOLDS = """
+import runpy, sys
+write_whole = runpy.run_path(sys.argv[1])["write_whole"]  # without the package, which would start TensorFlow
+def write(file):
+    file.write(b"half")
+    file.flush()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    file.write(b" and half")
+write_whole(sys.argv[2], write)
+"""
+
+
+def names(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_of_two_writers_each_has_its_own_partial_file(tmp_path):
+    """The second begins and ends while the first is half done; neither is ever seen torn."""
+    path = tmp_path / "metrics.json"
+
+    def first(file):
+        file.write(b"a" * 500)
+        files.write_whole(path, lambda other: other.write(b"b" * 1000))
+        assert path.read_bytes() == b"b" * 1000
+        file.write(b"a" * 500)
+
+    files.write_whole(path, first)
+    assert path.read_bytes() == b"a" * 1000
+    assert names(tmp_path) == ["metrics.json"]
+
+
+def test_a_write_that_fails_leaves_what_stood_there(tmp_path):
+    (tmp_path / "out").write_text("before")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        files.write_whole(tmp_path / "out", fail)
+    assert (tmp_path / "out").read_text() == "before"
+    assert names(tmp_path) == ["out"]
+
+
+def test_the_name_comes_after_the_disk_has_the_content(tmp_path, monkeypatch):
+    """Else a crash of the machine could leave the name with nothing behind it."""
+    done, fsync, replace = [], os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda *a: (done.append("fsync"), fsync(*a)))
+    monkeypatch.setattr(os, "replace", lambda *a, **k: (done.append("replace"), replace(*a, **k)))
+    files.write_whole(tmp_path / "out", lambda file: file.write(b"x"))
+    assert done == ["fsync", "replace"]
+
+
+def test_a_file_has_the_permissions_of_any_other(tmp_path):
+    """Not those of a temporary file, which nobody else may read."""
+    (tmp_path / "other").write_text("")
+    files.write_whole(tmp_path / "out", lambda file: file.write(b"x"))
+    assert (tmp_path / "out").stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path):
+    files.write_whole(tmp_path / ("x" * 255), lambda file: file.write(b"x"))
+    assert names(tmp_path) == ["x" * 255]
+
+
+def test_a_link_in_the_place_of_a_partial_file_is_not_followed(tmp_path, monkeypatch):
+    """Its name cannot be guessed; were it, the link would still not be written through."""
+    monkeypatch.setattr(files.secrets, "token_hex", lambda _: "guessed")
+    (tmp_path / "precious.txt").write_text("mine")
+    (tmp_path / ".guessed.partial").symlink_to(tmp_path / "precious.txt")
+    with pytest.raises(FileExistsError):
+        files.write_whole(tmp_path / "out", lambda file: file.write(b"x"))
+    assert (tmp_path / "precious.txt").read_text() == "mine"
+
+
+@pytest.mark.slow
+def test_partial_files_of_the_killed_go_and_those_of_the_living_stay(tmp_path):
+    """Two processes in the middle of a write; one is killed."""
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", HOLDS, files.__file__, tmp_path / name],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("killed", "living")
+    ]
+    for writer in writers:
+        assert writer.stdout.readline() == "ready\n"
+    writers[0].kill()
+    writers[0].communicate()
+    assert len(names(tmp_path)) == 2
+    files.remove_partials(tmp_path)
+    assert len(names(tmp_path)) == 1
+    writers[1].communicate("go on\n")
+    assert (tmp_path / "living").read_text() == "half and half"
+    assert names(tmp_path) == ["living"]
+
+
+def test_other_files_and_links_are_not_taken_for_partial_ones(tmp_path):
+    (tmp_path / "notes.partial").write_text("mine")
+    (tmp_path / ".a.partial").symlink_to(tmp_path / "notes.partial")
+    os.mkfifo(tmp_path / ".b.partial")  # opening it would wait for a writer
+    files.remove_partials(tmp_path)
+    assert names(tmp_path) == [".a.partial", ".b.partial", "notes.partial"]
