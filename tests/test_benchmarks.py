@@ -39,6 +39,7 @@ def test_the_first_time_below_a_distance():
     assert time_to_quality.first_below(history, 8.0, rate=50.0) == float("inf")
 
 
+@pytest.mark.slow
 def test_the_literature_s_recipe_learns_and_goes_on_where_it_was_saved(tmp_path):
     images = data.load("digits").x_train[:300]
     sizes = [len(batch) for batch in literature.batches(images)]

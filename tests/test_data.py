@@ -571,12 +571,17 @@ class Server(http.server.ThreadingHTTPServer):
 
 @pytest.fixture
 def server(arrays, monkeypatch):
-    """Yield a server in the place of the one that Keras asks; downloads are allowed, and nothing is on disk."""
+    """Yield a server in the place of the one that Keras asks; downloads are allowed, and nothing is on disk.
+
+    Nobody gives up because the machine is busy: tests of the limits set their own.
+    """
     monkeypatch.delenv("GAN_TF_OFFLINE")
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     threads = set(threading.enumerate())
     with Server() as server:
         monkeypatch.setattr(data, "MNIST_URL", server.url)
+        monkeypatch.setattr(data, "STALL_SECONDS", 600)
+        monkeypatch.setattr(data, "DOWNLOAD_SECONDS", 600)
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         yield server
         server.closing.set()
@@ -687,11 +692,11 @@ def test_a_failed_download_leaves_nothing_behind(case, server, tmp_path):
     assert socket.getdefaulttimeout() is None
 
 
-# The limit that must end it is below 1 s and the other is 30 s; 10 s tell them apart, on a busy machine too.
+# The limit that must end it is below 1 s, the other 600 s: the error says which it was, on a busy machine too.
 HANGS = {
-    "before the answer": (hang_after(b""), 0.3, 30, "timed out"),
-    "in the content": (hang_after(b"PK"), 0.3, 30, "timed out"),
-    "never, but drips": (drip, 30, 0.5, "nothing after 0.5 s"),
+    "before the answer": (hang_after(b""), 0.3, 600, "timed out"),
+    "in the content": (hang_after(b"PK"), 0.3, 600, "timed out"),
+    "never, but drips": (drip, 600, 0.5, "nothing after 0.5 s"),
 }
 
 
@@ -702,7 +707,7 @@ def test_a_download_that_hangs_is_given_up(case, server, tmp_path, monkeypatch):
     monkeypatch.setattr(data, "DOWNLOAD_SECONDS", most)
     start = time.monotonic()
     refusal(tmp_path / "data", phrase)
-    assert min(stall, most) <= time.monotonic() - start < 10
+    assert time.monotonic() - start >= min(stall, most)
     assert content_of(tmp_path / "data") == {}
     assert socket.getdefaulttimeout() is None
 
@@ -1009,6 +1014,7 @@ def download_and_print_two_epochs(url: str, folder: str) -> None:
     """Do in another process what the test does in its own."""
     data.SHAPES["mnist"], data.DIGESTS["mnist"] = SHAPES, digests(fake_arrays())
     data.MNIST_URL, data.DATA_DIR = url, Path(folder)
+    data.STALL_SECONDS = data.DOWNLOAD_SECONDS = 600
     assert_same(data.load("mnist"), fake_arrays())
     keras.utils.set_random_seed(0)
     print("\nepochs:", two_epochs())
@@ -1019,9 +1025,10 @@ def two_epochs() -> list[list[int]]:
     return [flat(batches), flat(batches)]
 
 
+@pytest.mark.slow
 def test_two_processes_download_at_once_and_serve_one_order(server, arrays, tmp_path):
     """The server answers when both have asked, so that they do write at the same time."""
-    both = threading.Barrier(2, timeout=120)
+    both = threading.Barrier(2, timeout=600)
 
     def answer(handler):
         both.wait()
@@ -1036,7 +1043,7 @@ def test_two_processes_download_at_once_and_serve_one_order(server, arrays, tmp_
         assert other.poll() is None
         time.sleep(0.05)
     assert_same(data.load("mnist"), arrays)
-    output, _ = other.communicate(timeout=120)
+    output, _ = other.communicate()
     assert other.returncode == 0
     assert content_of(tmp_path / "data") == {"mnist.npz": npz_bytes(arrays)}
     keras.utils.set_random_seed(0)

@@ -1,8 +1,6 @@
 """The plan of the package: who imports whom, how long files are, what the two lists of dependencies say."""
 
 import ast
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
 
@@ -87,9 +85,3 @@ def test_every_dependency_is_pinned_for_ci():
     listed = (ROOT / "requirements.txt").read_text().splitlines()
     names = {line.split(">=")[0] for line in listed if ">=" in line and not line.startswith("#")}
     assert names <= pinned
-
-
-def test_importing_the_package_prints_nothing():
-    script = "import gan_tf; from gan_tf import data, gan, models, plots, runs; models.dcgan_generator()"
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

@@ -29,7 +29,7 @@ def machine(tmp_path):
         shutil.copy(ROOT / "setup.sh", tmp_path)
         path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"
         command = ["bash", tmp_path / "setup.sh", "python3"]
-        return subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, timeout=60)
+        return subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True)
 
     return run
 
