@@ -15,7 +15,7 @@ PYTEST := GAN_TF_OFFLINE=1 $(BIN)/python -m pytest
 TWO_WORKERS := $(ONE_THREAD) $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=900
 
-.PHONY: gif test check chapter notebooks bench lab lint lock help
+.PHONY: gif test check chapter mutants lowest notebooks bench lab lint lock help
 .DELETE_ON_ERROR:
 
 help:            ## show this list
@@ -33,6 +33,20 @@ check: lint      ## after every edit: the linter, the rules of the chapters, the
 chapter: $(READY)  ## run one chapter through nbval: make chapter N=04
 	@ls notebooks/$(N)_*.ipynb > /dev/null 2>&1 || { echo "no chapter has that number: make chapter N=04" >&2; exit 2; }
 	$(PYTEST) $(NBVAL) notebooks/$(N)_*.ipynb
+
+mutants: $(READY)  ## break the project in many places and ask the tests each time, resumably (about an hour)
+	$(BIN)/python tests/mutants.py
+
+lowest: versions-lowest versions-colab  ## test the lowest versions and Colab's, chapters 02 and 05 too (needs uv)
+
+versions-lowest: OPTIONS := --python 3.11
+versions-lowest: BOUNDS := --resolution lowest-direct
+versions-colab: OPTIONS := --python 3.13
+versions-colab: BOUNDS := --constraint tests/colab.txt
+versions-%:
+	uv venv --quiet --clear $(OPTIONS) .venv-$*
+	uv pip install --quiet --python .venv-$* $(BOUNDS) --requirement requirements.txt --editable '.[test]'
+	$(subst $(BIN),.venv-$*/bin,$(TWO_WORKERS)) $(NBVAL) tests notebooks/02_*.ipynb notebooks/05_*.ipynb
 
 notebooks: $(READY)  ## execute every chapter and store its outputs
 	@$(BIN)/python notebooks/execute.py

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -28,6 +29,17 @@ SETTINGS = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="ml
 def seeded():
     """Give every test the same seeds, whatever ran before it."""
     keras.utils.set_random_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def no_process(request, monkeypatch):
+    """Let only tests that are marked as slow start a process: `make check` is for after every edit."""
+    if not request.node.get_closest_marker("slow"):
+
+        def refuse(*arguments, **options):
+            raise AssertionError("a test that starts a process must be marked: @pytest.mark.slow")
+
+        monkeypatch.setattr(subprocess, "Popen", refuse)
 
 
 @pytest.fixture(scope="session")

@@ -18,6 +18,8 @@ import tensorflow as tf
 
 from gan_tf import data, devices, gan, losses, models, recipe, runs
 
+pytestmark = pytest.mark.slow
+
 # two devices of one process, which conftest.py names
 
 

@@ -189,6 +189,7 @@ def test_scores_tell_reals_from_noise(judge, digits):
     assert set(evaluator.LINES) == set(good)
 
 
+@pytest.mark.slow
 def test_a_run_is_evaluated(scored, tmp_path):
     folder = shutil.copytree(scored, tmp_path / "run")
     report = runs.evaluate(folder)
@@ -206,12 +207,14 @@ def test_a_run_is_evaluated(scored, tmp_path):
     assert report["evaluator"]["sha256"][:12] in text
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [0, 9, 298, 10**9])
 def test_more_images_than_there_are_test_images_are_refused(scored, count):
     with pytest.raises(ValueError, match="count must be from 10 to the 297 test images"):
         runs.evaluate(scored, count=count)
 
 
+@pytest.mark.slow
 def test_reports_that_cannot_be_compared(scored, tmp_path):
     report = runs.evaluate(shutil.copytree(scored, tmp_path / "run"), count=50)
     assert evaluator.table(one=report, two=report).count("50 images of each") == 1
@@ -220,6 +223,7 @@ def test_reports_that_cannot_be_compared(scored, tmp_path):
             evaluator.table(one=report, two=copy.deepcopy(report) | {key: value})
 
 
+@pytest.mark.slow
 def test_runs_that_cannot_be_evaluated(scored, tmp_path):
     with pytest.raises(runs.RunError, match="is not there"):
         runs.evaluate(tmp_path / "nothing")
@@ -238,6 +242,7 @@ def rows(path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_scores_while_training(scored):
     table = rows(scored / "scores.csv")
     assert [(row["step"], row["images"]) for row in table] == [
@@ -258,6 +263,7 @@ def test_scores_while_training(scored):
     assert float(table[-1]["frechet_distance"]) == pytest.approx(expected["frechet_distance"], rel=1e-4)
 
 
+@pytest.mark.slow
 def test_scores_are_in_tensorboard(scored):
     (events,) = (scored / "tensorboard").iterdir()
     found = {}
@@ -274,6 +280,7 @@ def last_state(folder) -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files if "/" in name}
 
 
+@pytest.mark.slow
 def test_evaluation_changes_nothing_in_the_training(scored, tmp_path):
     runs.train(tmp_path / "plain", SETTINGS)
     first, second = last_state(scored), last_state(tmp_path / "plain")
@@ -281,6 +288,7 @@ def test_evaluation_changes_nothing_in_the_training(scored, tmp_path):
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
+@pytest.mark.slow
 def test_a_run_stopped_and_continued_keeps_its_scores(scored, tmp_path, monkeypatch):
     """Also where the second part does not evaluate, or evaluates at other steps."""
     original = trainer.Trainer.on_train_batch_end
@@ -303,6 +311,7 @@ def test_a_run_stopped_and_continued_keeps_its_scores(scored, tmp_path, monkeypa
         assert "frechet_distance" in rows(tmp_path / name / "history.csv")[-1]
 
 
+@pytest.mark.slow
 def test_scores_of_another_evaluator_are_not_continued(scored, tmp_path):
     folder = shutil.copytree(scored, tmp_path / "run")
     (folder / "generator.keras").unlink()  # unfinished
@@ -314,6 +323,7 @@ def test_scores_of_another_evaluator_are_not_continued(scored, tmp_path):
         runs.train(folder, SETTINGS, evaluate_every=5)
 
 
+@pytest.mark.slow
 def test_a_signal_while_scoring_is_obeyed_and_the_scores_are_made_up_for(scored, tmp_path, monkeypatch):
     original, calls = scorer.sample_images, []
 

@@ -23,6 +23,8 @@ import pytest
 from gan_tf import __main__ as command_line
 from gan_tf import data
 
+pytestmark = pytest.mark.slow
+
 OF_FINISHED = ("--dataset", "digits", "--model", "mlp", "--epochs", "2", "--batch-size", "250")
 
 
@@ -55,7 +57,6 @@ def process(*arguments, options=(), **surroundings) -> subprocess.CompletedProce
     return subprocess.run(command, capture_output=True, text=True, **surroundings)
 
 
-@pytest.mark.slow
 def test_a_run_from_a_shell_shows_its_progress_and_nothing_else(tmp_path):
     """And without MNIST it is one of the bundled digits, and says so."""
     folder = tmp_path / "run with spaces"
@@ -202,7 +203,6 @@ def stopped_after_an_epoch(command: list[str], folder: Path, number: int) -> tup
     return running.returncode, lines[-1]
 
 
-@pytest.mark.slow
 def test_a_signal_saves_and_says_how_to_continue(tmp_path):
     """The second process is the command that the first one's last line names. Either would go on for minutes."""
     folder = tmp_path / "my run"

@@ -10,6 +10,8 @@ import nbformat
 import pytest
 from nbval import kernel, plugin
 
+pytestmark = pytest.mark.slow
+
 SAMPLE = Path(__file__).parent / "samples" / "trained.ipynb"
 
 # What is broken: the text to replace, and by what.
@@ -53,14 +55,12 @@ def nbval(path: Path) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True)
 
 
-@pytest.mark.slow
 def test_the_sample_passes(tmp_path):
     done = nbval(Path(shutil.copy(SAMPLE, tmp_path)))
     assert done.returncode == 0, done.stdout
     assert "5 passed" in done.stdout
 
 
-@pytest.mark.slow
 def test_an_untrained_sample_fails(tmp_path):
     done = nbval(broken("the network is left untrained", tmp_path))
     assert done.returncode == 1, done.stdout
@@ -110,12 +110,10 @@ def first_error(session: pytest.Session, path: Path) -> str | None:
     return None
 
 
-@pytest.mark.slow
 def test_the_sample_passes_in_this_process(kernel_here, request):
     assert first_error(request.session, SAMPLE) is None
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(MUTATIONS) - {"the network is left untrained"}))
 def test_a_broken_sample_fails(kernel_here, request, tmp_path, name):
     assert first_error(request.session, broken(name, tmp_path)) == "Cell outputs differ"

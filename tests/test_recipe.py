@@ -10,6 +10,8 @@ import pytest
 
 from gan_tf import __main__, checkpoints, data, files, gan, models, plots, recipe, runs, trainer
 
+pytestmark = pytest.mark.slow
+
 EPOCHS, STEPS, BATCH = 2, 92, 32  # an epoch of the 1,500 digits is 46 batches
 
 

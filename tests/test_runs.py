@@ -20,6 +20,8 @@ from conftest import SETTINGS
 
 from gan_tf import checkpoints, data, plots, recipe, runs, trainer
 
+pytestmark = pytest.mark.slow
+
 
 def train(folder, settings=SETTINGS, **options) -> Path:
     """Train the small GAN into a folder."""
@@ -130,7 +132,6 @@ MATRIX = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("other", MATRIX.values(), ids=MATRIX)
 def test_full_sized_networks_continue_to_the_same_bits(tmp_path, monkeypatch, other):
     """The recipe's own networks, once in each precision, stopped in the middle of an epoch."""
@@ -293,7 +294,6 @@ runs.train(sys.argv[2], settings, checkpoint_every=2, build=small.build)
 """
 
 
-@pytest.mark.slow
 def test_a_process_killed_in_the_middle_of_a_checkpoint_continues_from_the_one_before(finished, tmp_path):
     """A real `kill -9`, sent when the third checkpoint is half written; benchmarks/kills.py sends fifty at random."""
     done = subprocess.run([sys.executable, "-c", DIES, Path(__file__).parent, tmp_path / "run"], capture_output=True)
