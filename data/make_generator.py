@@ -3,6 +3,7 @@
 The weights are rounded to 16 bits, which halves the file; the script prints what that does to the Fréchet distance.
 """
 
+import hashlib
 import json
 import sys
 
@@ -37,6 +38,10 @@ if __name__ == "__main__":
     weights = {f"{i:02d}": weight.astype(np.float16) for i, weight in enumerate(trained.get_weights())}
     np.savez_compressed(runs.PRETRAINED, arguments=np.array(json.dumps(arguments)), **weights)
     print(f"{runs.PRETRAINED.name}: {runs.PRETRAINED.stat().st_size:,} bytes")
+    digest = hashlib.sha256(runs.PRETRAINED.read_bytes()).hexdigest()
+    if digest != runs.PRETRAINED_SHA256:
+        print(f"gan_tf/runs.py must say PRETRAINED_SHA256 = {digest!r}, or it refuses the file; data/README.md, too")
+        runs.PRETRAINED_SHA256 = digest
     mnist = data.load("mnist")
     before, after = distance(trained, mnist), distance(runs.pretrained_generator(), mnist)
     print(f"Fréchet distance in 32 bits {before:.3f}, in 16 bits {after:.3f}")

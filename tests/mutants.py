@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "runs", ".*_cache", ".hypothesis", "__pycache__", ".download-*")
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "runs", ".*_cache", ".hypothesis", "__pycache__", ".download-*")
 LIMIT = 600  # seconds for one mutant, many times what the longest of them takes
 
 
@@ -523,6 +523,13 @@ MUTANTS = (
         "wrong usage has an exit code of its own",
     ),
     # judging
+    Mutant(
+        "gan_tf/runs.py",
+        "hexdigest()) != PRETRAINED_SHA256:",
+        "hexdigest()) == '':",
+        (f"{EVALUATOR}test_another_generator_in_the_shipped_ones_place_is_named",),
+        "the digest of the shipped generator is checked",
+    ),
     Mutant(
         "gan_tf/evaluator.py",
         "if shipped and self.sha256 != SHA256:",

@@ -165,6 +165,16 @@ def test_a_damaged_shipped_generator_is_named(tmp_path, monkeypatch):
             runs.pretrained_generator()
 
 
+def test_another_generator_in_the_shipped_ones_place_is_named(tmp_path, monkeypatch):
+    with np.load(runs.PRETRAINED) as archive:
+        arrays = dict(archive)
+    arrays["00"] = arrays["00"] * np.float16(1.001)  # as good a generator, and not the one whose scores are published
+    np.savez_compressed(tmp_path / "pretrained.npz", **arrays)
+    monkeypatch.setattr(runs, "PRETRAINED", tmp_path / "pretrained.npz")
+    with pytest.raises(runs.RunError, match=r"its SHA-256 is .*, that of the shipped one 9ab28c8fca3d"):
+        runs.pretrained_generator()
+
+
 def test_different_evaluators_are_not_compared(judge, digits):
     real = judge.judge(digits.x_test)
     other = real._replace(evaluator="another, SHA-256 0")
