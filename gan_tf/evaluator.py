@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from gan_tf import data, metrics
 from gan_tf.files import one_line
+from gan_tf.neighbours import nearest
 from gan_tf.untrusted import KerasVersionError, load_model, read_arrays
 
 SHIPPED = Path(__file__).with_name("evaluator.npz")
@@ -180,13 +181,14 @@ def quick_scores(real: Judged, fake: Judged) -> dict[str, float]:
     return dict(zip(QUICK_SCORES, scores, strict=True))
 
 
-def all_scores(real: Judged, fake: Judged, train: Judged) -> dict[str, float]:
+def all_scores(real: Judged, fake: Judged, train: Judged, held_out: np.ndarray | None = None) -> dict[str, float]:
     """Compute every score of `metrics`.
 
     Args:
         real: held-out images.
         fake: generated images.
         train: the training images, all of them: what `fake` could have copied.
+        held_out: distances of held-out images to the nearest of `train`; by default those of `real`, computed here.
 
     Raises:
         EvaluatorError: different evaluators judged them.
@@ -194,7 +196,7 @@ def all_scores(real: Judged, fake: Judged, train: Judged) -> dict[str, float]:
     same_evaluator(real, fake, train)
     pair = real.features, fake.features
     kernel = metrics.kernel_distance(*pair)
-    memorisation = metrics.memorisation(train.features, *pair)
+    memorisation = metrics.memorisation(train.features, real.features if held_out is None else held_out, fake.features)
     return {
         **quick_scores(real, fake),
         "kernel_distance": kernel.value,
@@ -211,7 +213,8 @@ def report(evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrai
 
     Args:
         evaluator: computes the features.
-        dataset: its test images are the real ones; as many as there are fakes, drawn by the seed, if it has more.
+        dataset: its test images are the real ones; as many as there are fakes, drawn by the seed, if it has more. How
+            far new images are from the training set is learned from all of them.
         fake: uint8 (n, 28, 28, 1), at most as many as there are test images.
         untrained: uint8 (n, 28, 28, 1), of a generator before training: the ceiling.
         seed: of the draws.
@@ -223,7 +226,9 @@ def report(evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrai
     count, random = len(fake), np.random.default_rng(seed)
     bar = functools.partial(tqdm, desc="judging", unit="batch", leave=False, disable=None)  # only on a terminal
     train = evaluator.judge(dataset.x_train, bar)
-    real = evaluator.judge(dataset.x_test[np.sort(random.choice(len(dataset.x_test), count, replace=False))])
+    test = evaluator.judge(dataset.x_test)
+    real = test.subset(np.sort(random.choice(len(dataset.x_test), count, replace=False)))
+    held_out = nearest(test.features, train.features)  # the same for all contestants
     contestants = {
         "generator": evaluator.judge(fake),
         "training_images": train.subset(random.choice(len(dataset.x_train), count, replace=False)),
@@ -237,7 +242,7 @@ def report(evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrai
         "split": "test",
         "count": count,
         "seed": seed,
-        "scores": {name: all_scores(real, judged, train) for name, judged in bar},
+        "scores": {name: all_scores(real, judged, train, held_out) for name, judged in bar},
     }
 
 

@@ -191,18 +191,23 @@ def memorisation(train, held_out, fake) -> Memorisation:
 
     Args:
         train: features (n, d) of the training set.
-        held_out: features (l, d), as many rows as there are fakes or fewer is usual.
+        held_out: features (l, d), or their distances (l,) to the nearest training row, which `neighbours.nearest`
+            computes once for many sets of fakes. `copied` rests on the nearest hundredth of them.
         fake: features (m, d).
 
     Raises:
-        ValueError: the features are not three finite matrices of the same width.
+        ValueError: the features are not finite matrices of the same width, or the distances not finite.
 
     Source: Meehan et al. 2020, section 3: the z-score of the Mann-Whitney U statistic of the distances to the nearest
     training row. Differs: one cell in place of a partition of the space; `copied` is ours, for a few copies among many
     new rows, which the z-score misses when the new ones lie far out.
     """
-    train, held_out, fake = _features(train=train, held_out=held_out, fake=fake)
-    held_out_distances, fake_distances = nearest(held_out, train), nearest(fake, train)
+    train, fake = _features(train=train, fake=fake)
+    if np.ndim(held_out) == 1:
+        held_out_distances = _features(held_out=np.reshape(held_out, (-1, 1)))[0][:, 0]
+    else:
+        held_out_distances = nearest(_features(train=train, held_out=held_out)[1], train)
+    fake_distances = nearest(fake, train)
     m, n = len(fake), len(held_out)
     both = np.concatenate([fake_distances, held_out_distances])
     _, place, ties = np.unique(both, return_inverse=True, return_counts=True)
@@ -217,10 +222,7 @@ def classifier_score(probabilities) -> float:
     """Compute exp E KL(p(y|x) ‖ p(y)): from 1 to the number of classes; high when each row is sure and all differ.
 
     Args:
-        probabilities: (n, classes), each row p(y|x).
-
-    Raises:
-        ValueError: the rows are not probabilities.
+        probabilities: (n, classes), each row p(y|x); else a ValueError.
 
     Source: Salimans et al. 2016, section 4 (the Inception score, there with an ImageNet network). Differs: one estimate
     from all rows in place of the mean over ten parts.
@@ -234,13 +236,10 @@ def mode_histogram(probabilities) -> np.ndarray:
     """Count each class's share of the rows, a row going to its most probable class.
 
     Args:
-        probabilities: (n, classes), each row p(y|x).
+        probabilities: (n, classes), each row p(y|x); else a ValueError.
 
     Returns:
         float64 (classes,), with the sum 1.
-
-    Raises:
-        ValueError: the rows are not probabilities.
     """
     probabilities = _probabilities(probabilities)
     return np.bincount(probabilities.argmax(axis=1), minlength=probabilities.shape[1]) / len(probabilities)

@@ -57,7 +57,8 @@ def radii(rows: np.ndarray, k: int) -> np.ndarray:
 
 
 def nearest(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:
-    """Return each row's distance to the nearest row of `reference`, float64 (n,)."""
+    """Return each row's distance to the nearest row of `reference`, float64 (n,); 0 for exact copies."""
+    rows, reference = (np.asarray(each, np.float64) for each in (rows, reference))
     left_factor, right_factor = _factors(rows, reference)
     found = np.empty(len(rows))
     for part in parts(rows, reference):

@@ -539,6 +539,13 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/evaluator.py",
+        "held_out = nearest(test.features",
+        "held_out = nearest(real.features",
+        (f"{EVALUATOR}test_a_report_learns_from_all_test_images_what_near_is",),
+        "how near new images are is learned from all test images",
+    ),
+    Mutant(
+        "gan_tf/evaluator.py",
         "if len(names) > 1:",
         "if False:",
         (f"{EVALUATOR}test_different_evaluators_are_not_compared",),

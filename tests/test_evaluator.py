@@ -199,6 +199,14 @@ def test_scores_tell_reals_from_noise(judge, digits):
     assert set(evaluator.LINES) == set(good)
 
 
+def test_a_report_learns_from_all_test_images_what_near_is(judge, digits):
+    images = digits.x_test[:50]
+    found = evaluator.report(judge, digits, images, images, seed=0)["scores"]["generator"]
+    test, train = judge.judge(digits.x_test), judge.judge(digits.x_train)
+    expected = metrics.memorisation(train.features, test.features, judge.judge(images).features)
+    assert (found["nearness_to_training"], found["copied"]) == pytest.approx(expected, rel=1e-6)
+
+
 @pytest.mark.slow
 def test_a_run_is_evaluated(scored, tmp_path):
     folder = shutil.copytree(scored, tmp_path / "run")

@@ -20,7 +20,7 @@ IMPORTS = {
     "gan": {"data", "devices", "losses"},
     "neighbours": set(),
     "metrics": {"neighbours"},
-    "evaluator": {"data", "files", "metrics", "untrusted"},
+    "evaluator": {"data", "files", "metrics", "neighbours", "untrusted"},
     "plots": {"files"},
     "recipe": {"data", "devices", "gan", "losses", "models"},
     "checkpoints": {"data", "files", "gan", "recipe", "untrusted"},

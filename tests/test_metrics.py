@@ -249,6 +249,7 @@ def test_memorisation_equals_scipy():
     found = metrics.memorisation(train, held_out, fake)
     assert found.z_score == pytest.approx(z_score, rel=1e-6)
     assert found.copied == np.mean(nearest[0] <= np.quantile(nearest[1], 0.01))
+    assert metrics.memorisation(train, neighbours.nearest(held_out, train), fake) == found
 
 
 def test_memorisation_with_ties_equals_scipy():
@@ -273,6 +274,20 @@ def test_memorisation_tells_copies_from_new_rows():
     assert some.z_score > 0  # the new ones lie far out and hide the copies from the mean rank
     assert some.copied > 0.04
     assert metrics.memorisation(train, held_out, 3 * new).z_score > 10
+
+
+def test_distances_that_are_none_are_refused():
+    rows = draw(20, 3)
+    for bad in (np.full(20, np.nan), np.full(20, "a"), np.zeros(0)):
+        with pytest.raises(ValueError, match=r"^held_out "):
+            metrics.memorisation(rows, bad, rows)
+
+
+def test_nearest_computes_in_64_bits():
+    rows = (1e3 + draw(50, 4)).astype(np.float32)
+    assert not neighbours.nearest(rows[:10], rows).any()  # copies, told exactly
+    exact = cdist(rows[:10].astype(float), rows[10:].astype(float)).min(axis=1)
+    np.testing.assert_allclose(neighbours.nearest(rows[:10], rows[10:]), exact, rtol=1e-12)
 
 
 def test_memorisation_where_all_distances_are_equal():
