@@ -34,7 +34,7 @@ chapter: $(READY)  ## run one chapter through nbval: make chapter N=04
 	@ls notebooks/$(N)_*.ipynb > /dev/null 2>&1 || { echo "no chapter has that number: make chapter N=04" >&2; exit 2; }
 	$(PYTEST) $(NBVAL) notebooks/$(N)_*.ipynb
 
-mutants: $(READY)  ## break the project in many places and ask the tests each time, resumably (about an hour)
+mutants: $(READY)  ## break the project in many places and ask the tests each time, resumably (about a quarter of an hour)
 	$(BIN)/python tests/mutants.py
 
 lowest: versions-lowest versions-colab  ## test the lowest versions and Colab's, chapters 02 and 05 too (needs uv)
