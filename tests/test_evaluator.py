@@ -197,6 +197,9 @@ def test_scores_tell_reals_from_noise(judge, digits):
     assert good["copied"] == 1.0
     assert bad["copied"] == 0.0
     assert set(evaluator.LINES) == set(good)
+    few = evaluator.all_scores(real, real.subset(np.repeat(np.arange(10), 30)), train)  # ten images
+    assert few["precision"] == 1.0  # the two roles are not the same
+    assert few["recall"] < 0.05
 
 
 def test_a_report_learns_from_all_test_images_what_near_is(judge, digits):
