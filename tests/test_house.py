@@ -85,3 +85,9 @@ def test_every_dependency_is_pinned_for_ci():
     listed = (ROOT / "requirements.txt").read_text().splitlines()
     names = {line.split(">=")[0] for line in listed if ">=" in line and not line.startswith("#")}
     assert names <= pinned
+
+
+def test_git_ignores_the_folder_of_runs_at_the_top_and_no_other():
+    lines = (ROOT / ".gitignore").read_text().splitlines()
+    assert "/runs/" in lines
+    assert "runs/" not in lines  # it would hide a part of the package with that name, too
