@@ -75,7 +75,7 @@ def build(settings: dict, steps: int) -> gan.GAN:
                 else type(layer).from_config(layer.get_config())
             ),
         )
-    model = gan.GAN(generator, discriminator, average_decay=settings["decay"])
+    model = gan.GAN(generator, discriminator, ema_decay=settings["decay"])
     rates = [settings["generator_rate"], settings["discriminator_rate"]]
     if settings["cosine"]:
         rates = [keras.optimizers.schedules.CosineDecay(rate, steps) for rate in rates]
@@ -89,7 +89,7 @@ def main() -> None:
     if unknown := set(names) - set(VARIANTS):
         sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
     dataset, judge = data.load("mnist"), evaluator.Evaluator()
-    real, cores = judge.judge(dataset.x_test), len(os.sched_getaffinity(0))
+    real, cores = judge.extract(dataset.x_test), len(os.sched_getaffinity(0))
     lines = ["| name | what | seconds | Fréchet distance | rarest digit |", "| --- | --- | --- | --- | --- |"]
     for name in tqdm(names, unit="recipe"):
         what, settings = VARIANTS[name]
@@ -99,7 +99,7 @@ def main() -> None:
         started = time.process_time()
         model.fit(served, steps_per_epoch=steps, verbose=0)
         seconds = (time.process_time() - started) / cores
-        fake = judge.judge(gan.sample_images(model.averaged_generator, len(real.features), seed=0))
+        fake = judge.extract(gan.sample_images(model.ema_generator, len(real.features), seed=0))
         scores = evaluator.quick_scores(real, fake)
         lines.append(
             f"| {name} | {what} | {seconds:.0f} | {scores['frechet_distance']:.1f} | {scores['smallest_class']:.1%} |"

@@ -63,7 +63,7 @@ def train_literature(folder: Path, dataset: data.Dataset) -> None:
         rows = [list(row) for row in zip(*read_csv(folder / "scores.csv").values(), strict=True)]
         contestant.restore(folder / "state.npz")
     judge = evaluator.Evaluator()
-    real = judge.judge(dataset.x_test)
+    real = judge.extract(dataset.x_test)
     served, seconds = batches(dataset.x_train), rows[-1][1] if rows else 0.0
     for epoch in tqdm(range(len(rows), EPOCHS), desc="literature", initial=len(rows), total=EPOCHS, unit="epoch"):
         keras.utils.set_random_seed(epoch)  # the same noise wherever an earlier part stopped
@@ -71,7 +71,7 @@ def train_literature(folder: Path, dataset: data.Dataset) -> None:
         for batch in served:
             contestant.step(batch)
         seconds += time.perf_counter() - started
-        fake = judge.judge(runs.sample_images(contestant.generator, len(real.features), seed=0))
+        fake = judge.extract(runs.sample_images(contestant.generator, len(real.features), seed=0))
         scores = evaluator.quick_scores(real, fake)
         rows.append([(epoch + 1) * len(dataset.x_train), round(seconds, 1), *scores.values()])
         contestant.save(folder / "state.npz")

@@ -67,7 +67,7 @@ def check() -> None:
     print(f"{evaluator.SHIPPED.name}: {evaluator.SHIPPED.stat().st_size:,} bytes, SHA-256 {judge.sha256}")
     for name in ("mnist", "digits"):
         dataset = data.load(name)
-        right = np.mean(judge.judge(dataset.x_test).probabilities.argmax(axis=1) == dataset.y_test)
+        right = np.mean(judge.extract(dataset.x_test).probabilities.argmax(axis=1) == dataset.y_test)
         print(f"{dataset!r}: {right:.2%} of the test images right")
 
 

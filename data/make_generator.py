@@ -25,8 +25,8 @@ def arguments_of(generator: keras.Model) -> dict[str, int]:
 def distance(generator: keras.Model, dataset: data.Dataset) -> float:
     """Return the Fréchet distance of as many samples as there are test images."""
     judge = evaluator.Evaluator()
-    fake = judge.judge(runs.sample_images(generator, len(dataset.x_test), seed=0))
-    return evaluator.quick_scores(judge.judge(dataset.x_test), fake)["frechet_distance"]
+    fake = judge.extract(runs.sample_images(generator, len(dataset.x_test), seed=0))
+    return evaluator.quick_scores(judge.extract(dataset.x_test), fake)["frechet_distance"]
 
 
 if __name__ == "__main__":

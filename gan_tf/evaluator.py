@@ -73,16 +73,16 @@ def load_weights(path: Path) -> keras.Model:
     return model
 
 
-class Judged(NamedTuple):
+class Features(NamedTuple):
     """What an evaluator says of n images: features float32 (n, 128), probabilities float32 (n, 10), and who said it."""
 
     features: np.ndarray
     probabilities: np.ndarray
     evaluator: str
 
-    def subset(self, rows) -> "Judged":
+    def subset(self, rows) -> "Features":
         """Return the rows of an index, a slice or a mask."""
-        return Judged(self.features[rows], self.probabilities[rows], self.evaluator)
+        return Features(self.features[rows], self.probabilities[rows], self.evaluator)
 
 
 class Evaluator:
@@ -120,7 +120,7 @@ class Evaluator:
     def __str__(self) -> str:
         return f"{self.name}, SHA-256 {self.sha256[:12]}"
 
-    def judge(self, images: np.ndarray, progress=iter) -> Judged:
+    def extract(self, images: np.ndarray, progress=iter) -> Features:
         """Compute features and class probabilities, 250 images at a time.
 
         Args:
@@ -143,10 +143,10 @@ class Evaluator:
             part = slice(start, start + BATCH_SIZE)
             features[part], logits = self._predict(data.to_float(images[part]))
             probabilities[part] = keras.ops.softmax(logits)
-        return Judged(features, probabilities, str(self))
+        return Features(features, probabilities, str(self))
 
 
-def same_evaluator(*judged: Judged) -> str:
+def same_evaluator(*judged: Features) -> str:
     """Return who judged them all.
 
     Raises:
@@ -158,10 +158,10 @@ def same_evaluator(*judged: Judged) -> str:
     return names.pop()
 
 
-QUICK_SCORES = ("frechet_distance", "classifier_score", "class_divergence", "smallest_class")
+QUICK_SCORES = ("frechet_distance", "classifier_score", "label_jsd", "smallest_class")
 
 
-def quick_scores(real: Judged, fake: Judged) -> dict[str, float]:
+def quick_scores(real: Features, fake: Features) -> dict[str, float]:
     """Compute the scores that take less than a second: what `train --evaluate-every` follows.
 
     Returns:
@@ -181,7 +181,7 @@ def quick_scores(real: Judged, fake: Judged) -> dict[str, float]:
     return dict(zip(QUICK_SCORES, scores, strict=True))
 
 
-def all_scores(real: Judged, fake: Judged, train: Judged, held_out: np.ndarray | None = None) -> dict[str, float]:
+def all_scores(real: Features, fake: Features, train: Features, held_out: np.ndarray | None = None) -> dict[str, float]:
     """Compute every score of `metrics`.
 
     Args:
@@ -203,7 +203,7 @@ def all_scores(real: Judged, fake: Judged, train: Judged, held_out: np.ndarray |
         "kernel_distance_error": kernel.standard_error,
         **metrics.precision_recall(*pair)._asdict(),
         **metrics.density_coverage(*pair)._asdict(),
-        "nearness_to_training": memorisation.z_score,
+        "data_copying_z": memorisation.z_score,
         "copied": memorisation.copied,
     }
 
@@ -221,18 +221,18 @@ def report(evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrai
 
     Returns:
         What metrics.json holds. The floor is what as many training images score in the generator's place; being copies
-        of the training set, they also show what `nearness_to_training` and `copied` say of copies.
+        of the training set, they also show what `data_copying_z` and `copied` say of copies.
     """
     count, random = len(fake), np.random.default_rng(seed)
     bar = functools.partial(tqdm, desc="judging", unit="batch", leave=False, disable=None)  # only on a terminal
-    train = evaluator.judge(dataset.x_train, bar)
-    test = evaluator.judge(dataset.x_test)
+    train = evaluator.extract(dataset.x_train, bar)
+    test = evaluator.extract(dataset.x_test)
     real = test.subset(np.sort(random.choice(len(dataset.x_test), count, replace=False)))
     held_out = nearest(test.features, train.features)  # the same for all contestants
     contestants = {
-        "generator": evaluator.judge(fake),
+        "generator": evaluator.extract(fake),
         "training_images": train.subset(random.choice(len(dataset.x_train), count, replace=False)),
-        "untrained_generator": evaluator.judge(untrained),
+        "untrained_generator": evaluator.extract(untrained),
     }
     bar = tqdm(contestants.items(), desc="scoring", unit="set", leave=False, disable=None)
     return {
@@ -255,9 +255,9 @@ LINES = {  # what a table shows: title, format, which way is better
     "density": ("density", "{:.3f}", "higher"),
     "coverage": ("coverage", "{:.3f}", "higher"),
     "classifier_score": ("classifier score (1 to 10)", "{:.2f}", "higher"),
-    "class_divergence": ("divergence of the classes", "{:.4f}", "lower"),
+    "label_jsd": ("divergence of the classes", "{:.4f}", "lower"),
     "smallest_class": ("share of the rarest class", "{:.3f}", "near 0.1"),
-    "nearness_to_training": ("nearness to training (z)", "{:.1f}", "near 0"),
+    "data_copying_z": ("nearness to training (z)", "{:.1f}", "near 0"),
     "copied": ("copied", "{:.3f}", "near 0.01"),
 }
 

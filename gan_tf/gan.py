@@ -14,7 +14,7 @@ PICTURES_SEED = -1  # in the noise of pictures; training has the step in its pla
 warnings.filterwarnings("ignore", message="`shuffle=True` was passed, but will be ignored")
 
 
-def latent(count: int, latent_dim: int, seed) -> tf.Tensor:
+def sample_latent(count: int, latent_dim: int, seed) -> tf.Tensor:
     """Draw z from a standard normal, as a pure function of the seed.
 
     Args:
@@ -40,7 +40,7 @@ def sample_images(generator: keras.Model, count: int, seed: int, progress=iter) 
     Returns:
         uint8 (count, 28, 28, 1).
     """
-    z = latent(count, generator.input_shape[-1], [seed, PICTURES_SEED])
+    z = sample_latent(count, generator.input_shape[-1], [seed, PICTURES_SEED])
     batches = progress(range(0, count, 500))
     return np.concatenate([data.to_uint8(generator(z[i : i + 500], training=False)) for i in batches])
 
@@ -48,30 +48,30 @@ def sample_images(generator: keras.Model, count: int, seed: int, progress=iter) 
 class GAN(keras.Model):
     """A generator and a discriminator, trained against each other by `fit`.
 
-    Beside the two networks it keeps `averaged_generator`, an exponential moving average of the generator's weights
+    Beside the two networks it keeps `ema_generator`, an exponential moving average of the generator's weights
     (batch normalisation's statistics included). That one is for pictures and for saving; training never reads it.
 
     Args:
         generator: z, float32 (batch, latent_dim), to images, float32 (batch, ...) in [-1, 1].
         discriminator: images to logits, float32 (batch, 1).
-        average_decay: decay of the moving average per step, in [0, 1); 0 makes it a copy of the generator.
+        ema_decay: decay of the moving average per step, in [0, 1); 0 makes it a copy of the generator.
         seed: the noise of step t is drawn from the pair (seed, t), so that it needs no state of its own.
 
     Raises:
-        ValueError: `average_decay` is outside [0, 1), or the networks do not fit together.
+        ValueError: `ema_decay` is outside [0, 1), or the networks do not fit together.
 
     Source: Goodfellow et al. 2014, algorithm 1. Differs: both players step on the same fakes, at the same time (one
     forward pass instead of two); Adam; the average is that of Yazıcı et al. 2019, section 3.1, with a
     decay of at most t / (t + 3) at step t: it reaches back over a third of the training so far, and no further than
-    `average_decay` lets it.
+    `ema_decay` lets it.
     """
 
     def __init__(
-        self, generator: keras.Model, discriminator: keras.Model, *, average_decay: float = 0.998, seed: int = 0
+        self, generator: keras.Model, discriminator: keras.Model, *, ema_decay: float = 0.998, seed: int = 0
     ):
         super().__init__(name="gan")
-        if not 0.0 <= average_decay < 1.0:
-            raise ValueError(f"average_decay must be in [0, 1), got {average_decay}")
+        if not 0.0 <= ema_decay < 1.0:
+            raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
         if generator.output_shape[1:] != discriminator.input_shape[1:]:
             raise ValueError(
                 f"the generator makes {generator.output_shape[1:]}, the discriminator reads "
@@ -79,9 +79,9 @@ class GAN(keras.Model):
             )
         self.generator = generator
         self.discriminator = discriminator
-        self.averaged_generator = keras.models.clone_model(generator)
-        self.averaged_generator.set_weights(generator.get_weights())
-        self.average_decay = average_decay
+        self.ema_generator = keras.models.clone_model(generator)
+        self.ema_generator.set_weights(generator.get_weights())
+        self.ema_decay = ema_decay
         self.seed = seed
         self.latent_dim = generator.input_shape[-1]
         if self.distribute_strategy.num_replicas_in_sync > 1:
@@ -130,7 +130,7 @@ class GAN(keras.Model):
 
     def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Return the averaged generator's images for z, float32 (batch, 28, 28, 1) in [-1, 1]."""
-        return self.averaged_generator(z, training=training)
+        return self.ema_generator(z, training=training)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
         """Do nothing: all is built, and what Keras does here under a strategy would swallow the first batch."""
@@ -147,7 +147,7 @@ class GAN(keras.Model):
         """
         step = self.generator_optimizer.iterations
         size, (replica, replicas) = tf.shape(real)[0], devices.replica()
-        z = latent(size * replicas, self.latent_dim, [self.seed, tf.cast(step, tf.int32)])
+        z = sample_latent(size * replicas, self.latent_dim, [self.seed, tf.cast(step, tf.int32)])
         z = z[replica * size : (replica + 1) * size]  # on one device, all of it
         with tf.GradientTape() as generator_tape:
             fake = self.generator(z, training=True)
@@ -179,6 +179,6 @@ class GAN(keras.Model):
 
     def _update_average(self) -> None:
         step = tf.cast(self.generator_optimizer.iterations, tf.float32)
-        decay = tf.minimum(self.average_decay, step / (step + 3.0))
-        for average, weight in zip(self.averaged_generator.weights, self.generator.weights, strict=True):
+        decay = tf.minimum(self.ema_decay, step / (step + 3.0))
+        for average, weight in zip(self.ema_generator.weights, self.generator.weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * weight)

@@ -78,7 +78,7 @@ def build(settings: Settings) -> gan.GAN:
         generator, discriminator = models.mlp_generator(), models.mlp_discriminator()
         rate, betas = 2e-4, (0.5, 0.999)
     keras.mixed_precision.set_dtype_policy(policy)
-    model = gan.GAN(generator, discriminator, average_decay=0.9995, seed=settings.seed)
+    model = gan.GAN(generator, discriminator, ema_decay=0.9995, seed=settings.seed)
     optimizers = []
     for _ in ("generator", "discriminator"):
         optimizer = keras.optimizers.Adam(rate, *betas)

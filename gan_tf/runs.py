@@ -97,7 +97,7 @@ def train(
             judged = evaluate_every and trainer.chief
             trainer.train(Scorer(folder, dataset, evaluate_every, settings.seed) if judged else None)
             if trainer.chief:
-                write_outputs(folder, settings, trainer.gan.averaged_generator)
+                write_outputs(folder, settings, trainer.gan.ema_generator)
             devices.wait_for_all(strategy)
     return folder / "progress.gif"
 

@@ -29,7 +29,7 @@ class Scorer:
     def __init__(self, folder: Path, dataset: data.Dataset, every: int, seed: int):
         self.every, self.seed = every, seed
         self.evaluator = evaluator.Evaluator()
-        self.real = self.evaluator.judge(dataset.x_test)
+        self.real = self.evaluator.extract(dataset.x_test)
         self.writer = None  # TensorBoard only shows what scores.csv holds, too: without it the run goes on
         if importlib.util.find_spec("tensorboard"):
             self.writer = tf.summary.create_file_writer(str(folder / "tensorboard"))
@@ -56,7 +56,7 @@ class Scorer:
 
         try:
             fake = sample_images(generator, len(self.real.features), self.seed, unless_stopped)
-            judged = self.evaluator.judge(fake, unless_stopped)
+            judged = self.evaluator.extract(fake, unless_stopped)
         except _GivenUp:
             return None
         scores = evaluator.quick_scores(self.real, judged)

@@ -62,7 +62,7 @@ class Trainer(keras.callbacks.Callback):
         self.total_steps = settings.epochs * self.steps_per_epoch
         with strategy.scope():
             self.gan = build(settings)
-        self.z = gan.latent(FRAME_GRID, self.gan.latent_dim, [settings.seed, gan.PICTURES_SEED])
+        self.z = gan.sample_latent(FRAME_GRID, self.gan.latent_dim, [settings.seed, gan.PICTURES_SEED])
         self.frame_steps = frame_steps(self.total_steps)
         self.losses: list[tuple[float, float]] = []  # generator's, discriminator's; one entry a step
         self.epoch_seconds: list[float] = []  # training time at the end of each epoch
@@ -173,7 +173,7 @@ class Trainer(keras.callbacks.Callback):
         """Evaluate the averaged generator; the clock of the training stands still meanwhile."""
         started = time.perf_counter()
         pair = dict(zip(("generator_loss", "discriminator_loss"), self.losses[-1], strict=True)) if self.losses else {}
-        scores = self.scorer.score(self.gan.averaged_generator, self.step, pair, lambda: self.stop_signal)
+        scores = self.scorer.score(self.gan.ema_generator, self.step, pair, lambda: self.stop_signal)
         if scores is None:
             return
         images = self.step * self.settings.batch_size

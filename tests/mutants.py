@@ -102,8 +102,8 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/gan.py",
-        "zip(self.averaged_generator.weights, self.generator.weights, strict=True)",
-        "zip(self.averaged_generator.trainable_weights, self.generator.trainable_weights, strict=True)",
+        "zip(self.ema_generator.weights, self.generator.weights, strict=True)",
+        "zip(self.ema_generator.trainable_weights, self.generator.trainable_weights, strict=True)",
         (f"{GAN}test_the_average_covers_the_statistics_of_batch_normalisation",),
         "the average covers batch normalisation's statistics",
     ),
@@ -291,7 +291,7 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/gan.py",
-        "return self.averaged_generator(z, training=training)",
+        "return self.ema_generator(z, training=training)",
         "return self.generator(z, training=training)",
         (f"{RECIPE}test_the_frames_go_from_noise_to_the_generator_that_is_saved",),
         "pictures show the averaged generator, which is the one that is saved",

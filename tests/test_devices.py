@@ -58,7 +58,7 @@ def three_steps(chosen, images, loss) -> list[list[np.ndarray]]:
     with chosen.scope():
         keras.utils.set_random_seed(0)
         players = models.dcgan_generator(10, 4, 3), models.dcgan_discriminator((4, 8), 0.0, 0.0, True)
-        model = gan.GAN(*players, average_decay=0.9)
+        model = gan.GAN(*players, ema_decay=0.9)
         model.compile(keras.optimizers.SGD(0.05), keras.optimizers.SGD(0.05), loss=losses.LOSSES[loss])
     batches, states = data.batches(images, 32, seed=0, endless=True), []
     for skip, steps in ((0, 1), (1, 2)):

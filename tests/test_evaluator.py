@@ -40,7 +40,7 @@ def scored(tmp_path_factory):
 
 
 def accuracy(judge, dataset) -> float:
-    return float(np.mean(judge.judge(dataset.x_test).probabilities.argmax(axis=1) == dataset.y_test))
+    return float(np.mean(judge.extract(dataset.x_test).probabilities.argmax(axis=1) == dataset.y_test))
 
 
 def test_the_evaluator_knows_digits(judge, digits):
@@ -59,18 +59,18 @@ def test_its_file_is_small_and_its_name_is_the_documented_one(judge):
 
 
 def test_what_it_says_does_not_depend_on_the_batches(judge, digits, monkeypatch):
-    whole = judge.judge(digits.x_test)
+    whole = judge.extract(digits.x_test)
     assert whole.features.shape == (297, 128)
     assert whole.features.dtype == whole.probabilities.dtype == np.float32
     np.testing.assert_allclose(whole.probabilities.sum(axis=1), 1.0, atol=1e-5)
     monkeypatch.setattr(evaluator, "BATCH_SIZE", 7)
-    parts = judge.judge(digits.x_test)
+    parts = judge.extract(digits.x_test)
     np.testing.assert_allclose(parts.features, whole.features, rtol=1e-4, atol=1e-4)
     np.testing.assert_allclose(parts.probabilities, whole.probabilities, atol=1e-5)
 
 
 def test_its_features_are_the_layer_before_the_logits(judge, digits):
-    judged = judge.judge(digits.x_test[:5])
+    judged = judge.extract(digits.x_test[:5])
     logits = judge.model.get_layer("logits")(tf.constant(judged.features))
     np.testing.assert_allclose(keras.ops.softmax(logits), judged.probabilities, atol=1e-5)
 
@@ -86,7 +86,7 @@ def test_its_features_are_the_layer_before_the_logits(judge, digits):
 )
 def test_other_images_are_refused(judge, images, error):
     with pytest.raises(error, match="images must be"):
-        judge.judge(images)
+        judge.extract(images)
 
 
 def test_files_that_are_no_evaluator_are_refused(tmp_path):
@@ -131,18 +131,18 @@ def test_its_network_is_in_32_bits_whatever_the_policy(judge, digits):
         assert keras.config.dtype_policy().name == "mixed_bfloat16"
     finally:
         keras.config.set_dtype_policy("float32")
-    np.testing.assert_array_equal(other.judge(digits.x_test).features, judge.judge(digits.x_test).features)
+    np.testing.assert_array_equal(other.extract(digits.x_test).features, judge.extract(digits.x_test).features)
 
 
 def test_an_evaluator_of_your_own(judge, digits, tmp_path):
     """In the package's format, or in Keras's; by its own digest."""
-    expected = judge.judge(digits.x_test[:50])
+    expected = judge.extract(digits.x_test[:50])
     judge.model.save(tmp_path / "own.keras")
     evaluator.save_weights(tmp_path / "own.npz", judge.model)
     for path in (tmp_path / "own.keras", tmp_path / "own.npz"):
         own = evaluator.Evaluator(path)
         assert own.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-        np.testing.assert_array_equal(own.judge(digits.x_test[:50]).features, expected.features)
+        np.testing.assert_array_equal(own.extract(digits.x_test[:50]).features, expected.features)
 
 
 def test_the_shipped_generator_draws_every_digit(judge):
@@ -150,9 +150,9 @@ def test_the_shipped_generator_draws_every_digit(judge):
     generator = runs.pretrained_generator()
     images = runs.sample_images(generator, 1000, 0)
     np.testing.assert_array_equal(images, runs.sample_images(runs.pretrained_generator(), 1000, 0))
-    histogram = metrics.mode_histogram(judge.judge(images).probabilities)
+    histogram = metrics.mode_histogram(judge.extract(images).probabilities)
     assert histogram.min() > 0.03
-    assert judge.judge(images).probabilities.max(axis=1).mean() > 0.85  # real test images: 0.99
+    assert judge.extract(images).probabilities.max(axis=1).mean() > 0.85  # real test images: 0.99
 
 
 def test_a_damaged_shipped_generator_is_named(tmp_path, monkeypatch):
@@ -176,7 +176,7 @@ def test_another_generator_in_the_shipped_ones_place_is_named(tmp_path, monkeypa
 
 
 def test_different_evaluators_are_not_compared(judge, digits):
-    real = judge.judge(digits.x_test)
+    real = judge.extract(digits.x_test)
     other = real._replace(evaluator="another, SHA-256 0")
     with pytest.raises(evaluator.EvaluatorError, match="different evaluators"):
         evaluator.quick_scores(real, other)
@@ -185,9 +185,9 @@ def test_different_evaluators_are_not_compared(judge, digits):
 
 
 def test_scores_tell_reals_from_noise(judge, digits):
-    real = judge.judge(digits.x_test)
-    train = judge.judge(digits.x_train)
-    noise = judge.judge(np.random.default_rng(0).integers(0, 256, (297, 28, 28, 1)).astype(np.uint8))
+    real = judge.extract(digits.x_test)
+    train = judge.extract(digits.x_train)
+    noise = judge.extract(np.random.default_rng(0).integers(0, 256, (297, 28, 28, 1)).astype(np.uint8))
     good = evaluator.all_scores(real, train.subset(slice(0, 297)), train)
     bad = evaluator.all_scores(real, noise, train)
     assert good["frechet_distance"] < 0.1 * bad["frechet_distance"]
@@ -205,9 +205,9 @@ def test_scores_tell_reals_from_noise(judge, digits):
 def test_a_report_learns_from_all_test_images_what_near_is(judge, digits):
     images = digits.x_test[:50]
     found = evaluator.report(judge, digits, images, images, seed=0)["scores"]["generator"]
-    test, train = judge.judge(digits.x_test), judge.judge(digits.x_train)
-    expected = metrics.memorisation(train.features, test.features, judge.judge(images).features)
-    assert (found["nearness_to_training"], found["copied"]) == pytest.approx(expected, rel=1e-6)
+    test, train = judge.extract(digits.x_test), judge.extract(digits.x_train)
+    expected = metrics.memorisation(train.features, test.features, judge.extract(images).features)
+    assert (found["data_copying_z"], found["copied"]) == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.slow
@@ -280,7 +280,7 @@ def test_scores_while_training(scored):
     assert (scored / "scores.png").stat().st_size > 1000
     final = runs.sample_images(runs.load_generator(scored), 297, 0)
     judge, digits = evaluator.Evaluator(), data.load("digits")
-    expected = evaluator.quick_scores(judge.judge(digits.x_test), judge.judge(final))
+    expected = evaluator.quick_scores(judge.extract(digits.x_test), judge.extract(final))
     assert float(table[-1]["frechet_distance"]) == pytest.approx(expected["frechet_distance"], rel=1e-4)
 
 

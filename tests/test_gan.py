@@ -16,13 +16,13 @@ LATENT_DIM = 3
 SIZE = 5  # numbers in a "real" sample of the tiny model
 
 
-def tiny(average_decay: float = 0.998, seed: int = 0, dropout: float = 0.0) -> gan.GAN:
+def tiny(ema_decay: float = 0.998, seed: int = 0, dropout: float = 0.0) -> gan.GAN:
     """Build the smallest GAN that has everything: one linear layer each, tanh, and dropout if asked."""
     generator = keras.Sequential(
         [keras.Input((LATENT_DIM,)), layers.Dense(SIZE, activation="tanh", kernel_initializer="random_normal")]
     )
     discriminator = keras.Sequential([keras.Input((SIZE,)), layers.Dropout(dropout), layers.Dense(1)])
-    return gan.GAN(generator, discriminator, average_decay=average_decay, seed=seed)
+    return gan.GAN(generator, discriminator, ema_decay=ema_decay, seed=seed)
 
 
 def compiled(model: gan.GAN, generator_rate: float = 0.1, discriminator_rate: float = 0.1, **options) -> gan.GAN:
@@ -74,7 +74,7 @@ def test_a_step_is_the_finite_difference_gradient_of_a_numpy_reference(player):
     networks = {"generator": model.generator, "discriminator": model.discriminator}
     weights = {name: [w.astype(np.float64) for w in network.get_weights()] for name, network in networks.items()}
     real = real_batch()
-    z = gan.latent(len(real), LATENT_DIM, [0, 0]).numpy().astype(np.float64)
+    z = gan.sample_latent(len(real), LATENT_DIM, [0, 0]).numpy().astype(np.float64)
     model.train_step(real)
     for index, weight in enumerate(weights[player]):
         step = weight - networks[player].get_weights()[index]
@@ -93,7 +93,7 @@ def test_the_reported_losses_are_those_of_the_numpy_reference():
     model = compiled(tiny())
     weights = {"generator": weights_of(model.generator), "discriminator": weights_of(model.discriminator)}
     logs = model.train_step(real_batch())
-    expected = numpy_losses(weights, real_batch(), gan.latent(8, LATENT_DIM, [0, 0]).numpy())
+    expected = numpy_losses(weights, real_batch(), gan.sample_latent(8, LATENT_DIM, [0, 0]).numpy())
     assert float(logs["generator_loss"]) == pytest.approx(expected["generator"], rel=1e-5)
     assert float(logs["discriminator_loss"]) == pytest.approx(expected["discriminator"], rel=1e-5)
     assert float(logs["loss"]) == pytest.approx(sum(expected.values()), rel=1e-5)
@@ -127,7 +127,7 @@ def test_the_noise_has_the_batch_s_size_and_every_call_is_in_training_mode(batch
 def test_calling_the_gan_is_in_inference_mode():
     """The same z gives the same image whatever stands beside it in the batch."""
     model = compiled(gan.GAN(models.dcgan_generator(8, width=2), models.dcgan_discriminator(width=2)))
-    z = gan.latent(5, 8, [0, 1])
+    z = gan.sample_latent(5, 8, [0, 1])
     # convolutions of other batch sizes may add in another order: a few float32 roundings of values up to 1
     np.testing.assert_allclose(model(z)[:1], model(z[:1]), atol=1e-6)
 
@@ -157,13 +157,13 @@ def test_history_holds_the_mean_of_an_epoch_not_its_last_batch():
 
 
 def test_the_average_follows_the_generator_and_ends_near_it():
-    model = compiled(tiny(average_decay=0.5))
+    model = compiled(tiny(ema_decay=0.5))
     first, average = weights_of(model.generator), weights_of(model.generator)
     for step in range(1, 6):
         model.train_step(real_batch())
         decay = min(0.5, step / (step + 3))
         average = [decay * a + (1 - decay) * w for a, w in zip(average, weights_of(model.generator), strict=True)]
-    for found, expected, start in zip(model.averaged_generator.get_weights(), average, first, strict=True):
+    for found, expected, start in zip(model.ema_generator.get_weights(), average, first, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)  # five float32 roundings
         assert np.abs(found - start).max() > 1e-3
 
@@ -173,7 +173,7 @@ def test_training_never_reads_the_average():
     ends = []
     for decay in (0.0, 0.9):
         keras.utils.set_random_seed(0)
-        model = compiled(tiny(average_decay=decay))
+        model = compiled(tiny(ema_decay=decay))
         model.fit(batches(), epochs=2, verbose=0)
         ends.append(weights_of(model.generator) + weights_of(model.discriminator))
     assert all((a == b).all() for a, b in zip(*ends, strict=True))
@@ -181,11 +181,11 @@ def test_training_never_reads_the_average():
 
 def test_the_average_covers_the_statistics_of_batch_normalisation():
     model = compiled(
-        gan.GAN(models.dcgan_generator(8, width=2), models.dcgan_discriminator(width=2), average_decay=0.0)
+        gan.GAN(models.dcgan_generator(8, width=2), models.dcgan_discriminator(width=2), ema_decay=0.0)
     )
     images = np.random.default_rng(0).uniform(-1, 1, (4, 28, 28, 1)).astype(np.float32)
     model.train_step(images)
-    for found, expected in zip(model.averaged_generator.get_weights(), model.generator.get_weights(), strict=True):
+    for found, expected in zip(model.ema_generator.get_weights(), model.generator.get_weights(), strict=True):
         np.testing.assert_array_equal(found, expected)
 
 
@@ -308,16 +308,16 @@ def test_mixed_precision_takes_the_float32_step_within_its_rounding(policy):
 
 def test_the_generator_saves_and_loads_in_safe_mode(tmp_path):
     model = compiled(gan.GAN(models.dcgan_generator(8, 4), models.dcgan_discriminator(4)))
-    model.averaged_generator.save(tmp_path / "generator.keras")
+    model.ema_generator.save(tmp_path / "generator.keras")
     loaded = keras.saving.load_model(tmp_path / "generator.keras", safe_mode=True)
-    z = gan.latent(3, 8, [0, 1])
+    z = gan.sample_latent(3, 8, [0, 1])
     np.testing.assert_array_equal(loaded(z, training=False), model(z))
 
 
 def test_the_saved_generator_can_be_trained_on(tmp_path):
     """A frozen one would also ignore `training=True` in its batch normalisation, and say nothing."""
     model = compiled(gan.GAN(models.dcgan_generator(8, 4), models.dcgan_discriminator(4)))
-    model.averaged_generator.save(tmp_path / "generator.keras")
+    model.ema_generator.save(tmp_path / "generator.keras")
     loaded = keras.saving.load_model(tmp_path / "generator.keras")
     assert len(loaded.trainable_variables) == len(model.generator.trainable_variables) > 0
 
@@ -330,8 +330,8 @@ def test_one_optimizer_for_both_players_is_refused():
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0, float("nan")])
 def test_a_decay_outside_its_range_is_refused(decay):
-    with pytest.raises(ValueError, match="average_decay"):
-        tiny(average_decay=decay)
+    with pytest.raises(ValueError, match="ema_decay"):
+        tiny(ema_decay=decay)
 
 
 def test_networks_that_do_not_fit_are_refused():

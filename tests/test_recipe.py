@@ -31,7 +31,7 @@ def untrained():
 
 def grid(generator) -> np.ndarray:
     """Draw the grid that a frame shows."""
-    z = gan.latent(trainer.FRAME_GRID, 100, [0, gan.PICTURES_SEED])
+    z = gan.sample_latent(trainer.FRAME_GRID, 100, [0, gan.PICTURES_SEED])
     return plots.image_grid(data.to_uint8(generator(z, training=False)))
 
 
@@ -137,7 +137,7 @@ def test_the_recipe_is_the_one_that_chapter_04_explains(untrained):
         assert isinstance(optimizer, keras.optimizers.Adam)
         assert float(optimizer.learning_rate) == pytest.approx(1e-3)
         assert (optimizer.beta_1, optimizer.beta_2) == (0.0, 0.99)
-    assert untrained.average_decay == 0.9995
+    assert untrained.ema_decay == 0.9995
     assert recipe.Settings().batch_size == BATCH
     twin = models.dcgan_generator(width=32, first_kernel=3)
     assert untrained.generator.count_params() == twin.count_params() == 778_400

@@ -309,7 +309,7 @@ def test_a_process_killed_in_the_middle_of_a_checkpoint_continues_from_the_one_b
 def test_a_checkpoint_holds_every_variable_of_the_gan(finished):
     """By name and by count: weights, averages, two optimizers, the states of the dropout layers' seeds."""
     gan = small.build(SETTINGS)
-    parts = (gan.generator, gan.discriminator, gan.averaged_generator)
+    parts = (gan.generator, gan.discriminator, gan.ema_generator)
     optimizers = (gan.generator_optimizer, gan.discriminator_optimizer)
     expected = {id(variable) for part in (*parts, *optimizers) for variable in part.variables}
     assert {id(variable) for variable in checkpoints.variables(gan).values()} == expected
