@@ -27,7 +27,8 @@ def held():
 MANY_EPOCHS = """
 import contextlib, threading, time
 from pathlib import Path
-from gan_tf import recipe, runs
+from gan_tf import runs
+from gan_tf.runs import recipe
 seen, folder = [], Path({folder!r})
 def watch():
     while True:
@@ -42,7 +43,8 @@ print(*seen)
 GROWN = """
 import time
 import numpy as np
-from gan_tf import data, recipe
+from gan_tf import data
+from gan_tf.runs import recipe
 images = data.load("mnist").x_train
 random = np.random.default_rng(0)
 started = time.perf_counter()

@@ -16,19 +16,21 @@ import keras
 from report import machine, write_section
 from tqdm import tqdm
 
-from gan_tf import data, devices, recipe
+from gan_tf import data
+from gan_tf.runs import devices, recipe
 
 TURNS = 9
 WORKER_TURNS = 3
 STEPS = {32: 40, 256: 10}  # a turn, by batch size
 WORKER = """
 import json, sys, time
-from gan_tf import data, devices, recipe
+from gan_tf import data, replicas
+from gan_tf.runs import devices, recipe
 name, batch_size, steps = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 strategy = devices.strategy(name)
 with strategy.scope():
     model = recipe.build(recipe.Settings())
-served = devices.share(data.batches(data.load("digits").x_train, batch_size, seed=0, endless=True), strategy)
+served = devices.distribute(data.batches(data.load("digits").x_train, batch_size, seed=0, endless=True), strategy)
 def passed():
     line = next(line for line in open("/proc/net/dev") if line.strip().startswith("lo:"))
     return int(line.split(":")[1].split()[8])

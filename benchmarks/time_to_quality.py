@@ -18,8 +18,9 @@ from literature import BATCH_SIZE, EPOCHS, Literature, batches
 from report import machine, write_section
 from tqdm import tqdm
 
-from gan_tf import data, evaluator, plots, recipe, runs
+from gan_tf import data, evaluator, plots, runs
 from gan_tf.files import read_csv, write_csv
+from gan_tf.runs import recipe
 
 FOLDER = Path(__file__).resolve().parent.parent / "runs" / "time_to_quality"
 PICTURE = Path(__file__).resolve().parent / "time_to_quality.png"

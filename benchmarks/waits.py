@@ -15,7 +15,8 @@ from PIL import Image
 from report import machine, write_section
 from tqdm import tqdm
 
-from gan_tf import data, plots, recipe, runs
+from gan_tf import data, plots, runs
+from gan_tf.runs import recipe
 
 HERE = Path(__file__).resolve().parent
 TURNS = 3
@@ -30,7 +31,8 @@ def python(code: str) -> list[float]:
 IMPORT = "import time; t = time.perf_counter(); {}; print(time.perf_counter() - t)"
 FIRST_STEP = """
 import time; t = time.perf_counter()
-from gan_tf import data, recipe
+from gan_tf import data
+from gan_tf.runs import recipe
 images = data.load("digits").x_train
 model = recipe.build(recipe.Settings())
 model.fit(data.batches(images, recipe.Settings().batch_size, seed=0, endless=True), steps_per_epoch=1, verbose=0)

@@ -40,7 +40,7 @@ if __name__ == "__main__":
     print(f"{runs.PRETRAINED.name}: {runs.PRETRAINED.stat().st_size:,} bytes")
     digest = hashlib.sha256(runs.PRETRAINED.read_bytes()).hexdigest()
     if digest != runs.PRETRAINED_SHA256:
-        print(f"gan_tf/runs.py must say PRETRAINED_SHA256 = {digest!r}, or it refuses the file; data/README.md, too")
+        print(f"say PRETRAINED_SHA256 = {digest!r} in gan_tf/runs, or it refuses the file; data/README.md, too")
         runs.PRETRAINED_SHA256 = digest
     mnist = data.load("mnist")
     before, after = distance(trained, mnist), distance(runs.pretrained_generator(), mnist)

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gan_tf import data, devices, losses
+from gan_tf import data, losses, replicas
 
 PICTURES_SEED = -1  # in the noise of pictures; training has the step in its place, which is never negative
 
@@ -66,9 +66,7 @@ class GAN(keras.Model):
     `ema_decay` lets it.
     """
 
-    def __init__(
-        self, generator: keras.Model, discriminator: keras.Model, *, ema_decay: float = 0.998, seed: int = 0
-    ):
+    def __init__(self, generator: keras.Model, discriminator: keras.Model, *, ema_decay: float = 0.998, seed: int = 0):
         super().__init__(name="gan")
         if not 0.0 <= ema_decay < 1.0:
             raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
@@ -85,8 +83,8 @@ class GAN(keras.Model):
         self.seed = seed
         self.latent_dim = generator.input_shape[-1]
         if self.distribute_strategy.num_replicas_in_sync > 1:
-            devices.adapt(generator)
-            devices.adapt(discriminator)
+            replicas.synchronise(generator)
+            replicas.synchronise(discriminator)
         self.trackers = {
             name: keras.metrics.Mean(name=name) for name in ("loss", "generator_loss", "discriminator_loss")
         }
@@ -113,12 +111,12 @@ class GAN(keras.Model):
         """
         if generator_optimizer is discriminator_optimizer:
             raise ValueError("each player needs an optimizer of its own: two objects, not one given twice")
-        replicas = self.distribute_strategy.num_replicas_in_sync
+        count = self.distribute_strategy.num_replicas_in_sync
         for optimizer in (generator_optimizer, discriminator_optimizer):
             clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name, None)]
-            if clips and replicas > 1:
+            if clips and count > 1:
                 raise ValueError(
-                    f"{clips[0]} would clip each of the {replicas} replicas' gradients by itself; leave it out"
+                    f"{clips[0]} would clip each of the {count} replicas' gradients by itself; leave it out"
                 )
         # XLA made this step slower on a CPU, so that Keras's "auto" is not used.
         super().compile(optimizer=generator_optimizer, steps_per_execution=steps_per_execution, jit_compile=False)
@@ -126,7 +124,7 @@ class GAN(keras.Model):
         self.discriminator_optimizer = discriminator_optimizer
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-        self.adversarial_loss = loss.share(replicas)
+        self.adversarial_loss = loss.share(count)
 
     def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Return the averaged generator's images for z, float32 (batch, 28, 28, 1) in [-1, 1]."""
@@ -146,9 +144,9 @@ class GAN(keras.Model):
             their sum, which says nothing of quality: it is there because Keras's `TerminateOnNaN` watches that name.
         """
         step = self.generator_optimizer.iterations
-        size, (replica, replicas) = tf.shape(real)[0], devices.replica()
-        z = sample_latent(size * replicas, self.latent_dim, [self.seed, tf.cast(step, tf.int32)])
-        z = z[replica * size : (replica + 1) * size]  # on one device, all of it
+        size, (number, count) = tf.shape(real)[0], replicas.replica()
+        z = sample_latent(size * count, self.latent_dim, [self.seed, tf.cast(step, tf.int32)])
+        z = z[number * size : (number + 1) * size]  # on one device, all of it
         with tf.GradientTape() as generator_tape:
             fake = self.generator(z, training=True)
             with tf.GradientTape() as discriminator_tape:  # it need not know how the fakes were made
@@ -167,11 +165,11 @@ class GAN(keras.Model):
         self.discriminator_optimizer.apply(discriminator_gradients, self.discriminator.trainable_variables)
         self._update_average()
         # Keras cannot take the mean of scalars over several workers (tensorflow/tensorflow#72388).
-        shape = [1] if devices.several_workers(self.distribute_strategy) else []
+        shape = [1] if replicas.several_workers(self.distribute_strategy) else []
         step_losses = {
-            "loss": replicas * (generator_loss + discriminator_loss),
-            "generator_loss": replicas * generator_loss,
-            "discriminator_loss": replicas * discriminator_loss,
+            "loss": count * (generator_loss + discriminator_loss),
+            "generator_loss": count * generator_loss,
+            "discriminator_loss": count * discriminator_loss,
         }
         for name, value in step_losses.items():
             self.trackers[name].update_state(value)

@@ -5,7 +5,7 @@ import math
 import keras
 from keras import layers
 
-from gan_tf.devices import mean_over_replicas
+from gan_tf.replicas import mean_over_replicas
 
 IMAGE_SHAPE = (28, 28, 1)
 

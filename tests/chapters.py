@@ -90,10 +90,10 @@ def comparison_faults(notebook) -> list[str]:
 def package_functions() -> dict[str, str]:
     """Return every function and method of the package by its name, as normalised source."""
     found = {}
-    for module in pkgutil.iter_modules(gan_tf.__path__):
-        if module.name == "__main__":
+    for module in pkgutil.walk_packages(gan_tf.__path__, "gan_tf."):
+        if module.name == "gan_tf.__main__":
             continue
-        tree = ast.parse(inspect.getsource(importlib.import_module(f"gan_tf.{module.name}")))
+        tree = ast.parse(inspect.getsource(importlib.import_module(module.name)))
         found |= {node.name: statements(node) for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
     return found
 

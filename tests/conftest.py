@@ -12,7 +12,8 @@ import small
 import tensorflow as tf
 from clock import pytest_collection_modifyitems, pytest_terminal_summary  # noqa: F401, hooks of pytest
 
-from gan_tf import recipe, runs
+from gan_tf import runs
+from gan_tf.runs import recipe
 
 # Two devices, for tests of several replicas: to be named before TensorFlow starts. All else runs on the first.
 tf.config.set_logical_device_configuration(

@@ -3,7 +3,8 @@
 from functools import partial
 from unittest import mock
 
-from gan_tf import gan, models, recipe
+from gan_tf import gan, models
+from gan_tf.runs import recipe
 
 
 def build(settings: recipe.Settings) -> gan.GAN:

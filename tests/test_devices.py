@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_tf import data, devices, gan, losses, models, recipe, runs
+from gan_tf import data, gan, losses, models, replicas, runs
+from gan_tf.runs import devices, recipe
 
 pytestmark = pytest.mark.slow
 
@@ -62,7 +63,7 @@ def three_steps(chosen, images, loss) -> list[list[np.ndarray]]:
         model.compile(keras.optimizers.SGD(0.05), keras.optimizers.SGD(0.05), loss=losses.LOSSES[loss])
     batches, states = data.batches(images, 32, seed=0, endless=True), []
     for skip, steps in ((0, 1), (1, 2)):
-        history = model.fit(devices.share(batches.skip(skip), chosen), steps_per_epoch=steps, verbose=0).history
+        history = model.fit(devices.distribute(batches.skip(skip), chosen), steps_per_epoch=steps, verbose=0).history
         states.append(arrays(model.variables[:-6]) + [np.array(values) for values in history.values()])
     return states
 
@@ -88,7 +89,7 @@ def test_two_trainings_on_two_devices_in_one_process(images):
             model = gan.GAN(models.mlp_generator(10, (width,)), models.mlp_discriminator((width,)))
             model.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1))
         batches = data.batches(images, 32, seed=0, endless=True)
-        history = model.fit(devices.share(batches, chosen), steps_per_epoch=2, verbose=0).history
+        history = model.fit(devices.distribute(batches, chosen), steps_per_epoch=2, verbose=0).history
         assert np.isfinite(history["loss"]).all()
 
 
@@ -104,7 +105,7 @@ def test_replicas_draw_different_noise_and_masks_once_adapted(two):
         with two.scope():
             noisy = noisy_layers()
             if repaired:
-                devices.adapt(noisy)
+                replicas.synchronise(noisy)
         drawn[repaired] = [on_each(two, lambda layers=noisy: layers(ones, training=True)) for _ in range(2)]
     alone = noisy_layers()
     assert [np.array_equal(*replicas) for replicas in drawn[False]] == [True, True]
@@ -121,12 +122,12 @@ def test_an_overflow_on_any_replica_skips_the_step_on_all(shared, two):
     for overflowing in (0, 1, 2):
         with two.scope():
             weights = keras.Variable(np.ones(3, "float32"))
-            kind = devices.SharedLossScale if shared else keras.optimizers.LossScaleOptimizer
+            kind = replicas.SharedLossScale if shared else keras.optimizers.LossScaleOptimizer
             optimizer = kind(keras.optimizers.SGD(1.0), initial_scale=8.0)
             optimizer.build([weights])
 
         def step(overflowing=overflowing, optimizer=optimizer, weights=weights):
-            scaled = tf.where(devices.replica()[0] == overflowing, np.inf, 8.0) * tf.ones(3)
+            scaled = tf.where(replicas.replica()[0] == overflowing, np.inf, 8.0) * tf.ones(3)
             optimizer.apply([scaled], [weights])
 
         two.run(tf.function(step))
@@ -160,10 +161,10 @@ def change_of_a_step(chosen, images, precision) -> list[np.ndarray]:
         before = arrays(weights)
         optimizers = [keras.optimizers.SGD(0.5) for _ in players]
         if precision == "mixed_float16":
-            optimizers = [devices.SharedLossScale(optimizer) for optimizer in optimizers]
+            optimizers = [replicas.SharedLossScale(optimizer) for optimizer in optimizers]
         model.compile(*optimizers)
     batches = data.batches(images, 32, seed=0, endless=True)
-    model.fit(devices.share(batches, chosen), steps_per_epoch=1, verbose=0)
+    model.fit(devices.distribute(batches, chosen), steps_per_epoch=1, verbose=0)
     return [after - old for after, old in zip(arrays(weights), before, strict=True)]
 
 
@@ -187,7 +188,7 @@ def test_every_image_goes_to_one_replica(two):
     keras.utils.set_random_seed(0)
     alone = [numbers(batch) for batch in data.batches(numbered, 20, seed=3)]
     keras.utils.set_random_seed(0)
-    shared = iter(devices.share(data.batches(numbered, 20, seed=3), two))
+    shared = iter(devices.distribute(data.batches(numbered, 20, seed=3), two))
     seen = [[numbers(part) for part in two.experimental_local_results(next(shared))] for _ in range(3)]
     assert [first + second for first, second in seen] == alone
     assert sorted(np.ravel(alone)) == list(range(60))
@@ -195,11 +196,11 @@ def test_every_image_goes_to_one_replica(two):
 
 def test_one_device_needs_no_strategy():
     chosen = devices.strategy("one")
-    assert (chosen.num_replicas_in_sync, devices.is_chief(chosen), devices.several_workers(chosen)) == (1, True, False)
-    assert devices.share(batches := tf.data.Dataset.range(3), chosen) is batches
+    assert (chosen.num_replicas_in_sync, devices.is_chief(chosen), replicas.several_workers(chosen)) == (1, True, False)
+    assert devices.distribute(batches := tf.data.Dataset.range(3), chosen) is batches
     assert losses.minimax.share(1) is losses.minimax
     x = tf.constant([1.0, 2.0])
-    assert devices.mean_over_replicas(x) is x
+    assert replicas.mean_over_replicas(x) is x
 
 
 # several processes

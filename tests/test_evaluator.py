@@ -16,7 +16,8 @@ import pytest
 import tensorflow as tf
 from conftest import SETTINGS
 
-from gan_tf import checkpoints, data, evaluator, metrics, runs, scorer, trainer
+from gan_tf import data, evaluator, metrics, runs
+from gan_tf.runs import checkpoints, scorer, trainer
 
 ROOT = Path(__file__).resolve().parent.parent
 

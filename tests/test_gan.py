@@ -180,9 +180,7 @@ def test_training_never_reads_the_average():
 
 
 def test_the_average_covers_the_statistics_of_batch_normalisation():
-    model = compiled(
-        gan.GAN(models.dcgan_generator(8, width=2), models.dcgan_discriminator(width=2), ema_decay=0.0)
-    )
+    model = compiled(gan.GAN(models.dcgan_generator(8, width=2), models.dcgan_discriminator(width=2), ema_decay=0.0))
     images = np.random.default_rng(0).uniform(-1, 1, (4, 28, 28, 1)).astype(np.float32)
     model.train_step(images)
     for found, expected in zip(model.ema_generator.get_weights(), model.generator.get_weights(), strict=True):

@@ -26,7 +26,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gan_tf import __main__ as command_line
-from gan_tf import checkpoints, devices, evaluator, files, gan, models, recipe, runs, untrusted
+from gan_tf import evaluator, files, gan, models, runs, untrusted
+from gan_tf.runs import checkpoints, devices, recipe
 
 TRAIN = ("--dataset", "digits", "--epochs", "2", "--batch-size", "250", "--model", "mlp")  # those of `finished`
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])

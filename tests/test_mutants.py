@@ -17,7 +17,8 @@ import tensorflow as tf
 from conftest import SETTINGS
 from mutants import MUTANTS, ROOT, Mutant
 
-from gan_tf import devices, evaluator, runs
+from gan_tf import evaluator, runs
+from gan_tf.runs import devices
 
 NOTEBOOK = re.compile(r"notebooks/\d\d_\w+\.ipynb")
 NODE = re.compile(r"(?P<file>tests/test_\w+\.py)::(?P<function>test_\w+)(\[.+\])?")
@@ -221,5 +222,5 @@ class TwoMachines:
 def test_each_machine_reads_its_own_part_of_every_batch(replicas):
     """Three batches of eight; a machine with two replicas reads two parts of each."""
     batches = tf.data.Dataset.range(24).batch(8, drop_remainder=True)
-    first, second = (np.reshape(list(part), (3, 4)) for part in devices.share(batches, TwoMachines(replicas)))
+    first, second = (np.reshape(list(part), (3, 4)) for part in devices.distribute(batches, TwoMachines(replicas)))
     np.testing.assert_array_equal(np.hstack([first, second]), np.reshape(range(24), (3, 8)))

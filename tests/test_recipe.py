@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from gan_tf import __main__, checkpoints, data, files, gan, models, plots, recipe, runs, trainer
+from gan_tf import __main__, data, files, gan, models, plots, runs
+from gan_tf.runs import checkpoints, recipe, trainer
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,8 @@ import pytest
 import small
 from conftest import SETTINGS
 
-from gan_tf import checkpoints, data, plots, recipe, runs, trainer
+from gan_tf import data, plots, runs
+from gan_tf.runs import checkpoints, recipe, trainer
 
 pytestmark = pytest.mark.slow
 
@@ -276,7 +277,8 @@ import os, signal, sys
 import numpy as np
 sys.path.insert(0, sys.argv[1])
 import small
-from gan_tf import recipe, runs
+from gan_tf import runs
+from gan_tf.runs import recipe
 
 savez, calls = np.savez, []
 

@@ -16,7 +16,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from gan_tf import data, evaluator, models, runs, scorer, untrusted
+from gan_tf import data, evaluator, models, runs, untrusted
+from gan_tf.runs import scorer
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -13,12 +13,13 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from gan_tf import checkpoints, data, devices, gan, plots
-from gan_tf.checkpoints import RunError
+from gan_tf import data, gan, plots
 from gan_tf.evaluator import QUICK_SCORES
 from gan_tf.files import one_line, remove_partials, write_csv, write_png
-from gan_tf.recipe import Settings
-from gan_tf.scorer import Scorer
+from gan_tf.runs import checkpoints, devices
+from gan_tf.runs.checkpoints import RunError
+from gan_tf.runs.recipe import Settings
+from gan_tf.runs.scorer import Scorer
 
 FRAME_COUNT = 40
 FRAME_GRID = 25  # images in a frame
@@ -109,7 +110,7 @@ class Trainer(keras.callbacks.Callback):
                 size, seed = self.settings.batch_size, self.settings.seed
                 batches = data.batches(self.dataset.x_train, size, seed=seed, endless=True, skip=self.step)
                 self.gan.fit(
-                    devices.share(batches, self.strategy),
+                    devices.distribute(batches, self.strategy),
                     initial_epoch=epoch,
                     epochs=epoch + 1 if done else self.settings.epochs,
                     steps_per_epoch=self.steps_per_epoch - done,

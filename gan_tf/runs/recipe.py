@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gan_tf import data, devices, gan, losses, models
+from gan_tf import data, gan, losses, models, replicas
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,7 +83,7 @@ def build(settings: Settings) -> gan.GAN:
     for _ in ("generator", "discriminator"):
         optimizer = keras.optimizers.Adam(rate, *betas)
         scaled = settings.precision == "mixed_float16"
-        optimizers.append(devices.SharedLossScale(optimizer) if scaled else optimizer)
+        optimizers.append(replicas.SharedLossScale(optimizer) if scaled else optimizer)
     model.compile(*optimizers, loss=losses.LOSSES[settings.loss])
     return model
 

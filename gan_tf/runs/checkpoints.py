@@ -18,11 +18,11 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import gan_tf
-from gan_tf import recipe
 from gan_tf.data import Dataset
 from gan_tf.files import one_line, write_whole
 from gan_tf.gan import GAN
-from gan_tf.recipe import Settings
+from gan_tf.runs import recipe
+from gan_tf.runs.recipe import Settings
 from gan_tf.untrusted import read_arrays
 
 KEPT = 3

@@ -11,8 +11,9 @@ import json
 import os
 import shutil
 
-import keras
 import tensorflow as tf
+
+from gan_tf import replicas
 
 
 class LostWorkerError(Exception):
@@ -97,64 +98,16 @@ def check_cluster(text: str) -> int:
         raise ValueError(f"TF_CONFIG names no cluster ({type(error).__name__}: {error}); correct it") from error
 
 
-def several_workers(chosen: tf.distribute.Strategy) -> bool:
-    """Return whether more than one process trains."""
-    resolver = chosen.cluster_resolver
-    return bool(resolver) and sum(map(len, resolver.cluster_spec().as_dict().values())) > 1
-
-
 def is_chief(chosen: tf.distribute.Strategy) -> bool:
     """Return whether this process is the one that writes."""
-    if not several_workers(chosen):
+    if not replicas.several_workers(chosen):
         return True
     resolver = chosen.cluster_resolver
     first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
     return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
-def replica() -> tuple[tf.Tensor | int, int]:
-    """Return the number of the replica that runs this, and how many there are."""
-    context = tf.distribute.get_replica_context()
-    return (context.replica_id_in_sync_group, context.num_replicas_in_sync) if context else (0, 1)
-
-
-def mean_over_replicas(x: tf.Tensor) -> tf.Tensor:
-    """Return the mean of what each replica holds, differentiable; `x` itself where there is one."""
-    if replica()[1] == 1:
-        return x
-    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, x)
-
-
-class ReplicaSeeds(keras.random.SeedGenerator):
-    """A layer's seeds, others on each replica; the first one's are those of a single device."""
-
-    def next(self, ordered=True):
-        """Return the next seed, int (2,)."""
-        seed = super().next(ordered)
-        return seed + tf.cast(tf.stack([replica()[0], 0]), seed.dtype)
-
-
-class SharedLossScale(keras.optimizers.LossScaleOptimizer):
-    """Loss scaling that skips a step on all replicas where a gradient overflowed on any of them.
-
-    Keras asks the first replica only (or each for itself), before the gradients are summed.
-    """
-
-    def check_finite(self, grads):
-        """Return whether all gradients of all replicas are finite, a bool scalar."""
-        return mean_over_replicas(tf.cast(super().check_finite(grads), tf.float32)) == 1.0
-
-
-def adapt(network: keras.Model) -> None:
-    """Make a network's batch statistics span all replicas, and its random layers differ between them."""
-    for layer in network.layers:
-        if isinstance(layer, keras.layers.BatchNormalization):
-            layer.synchronized = True
-        if isinstance(getattr(layer, "seed_generator", None), keras.random.SeedGenerator):
-            layer.seed_generator.__class__ = ReplicaSeeds
-
-
-def share(
+def distribute(
     batches: tf.data.Dataset, chosen: tf.distribute.Strategy
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """Give each replica its part of every batch: the r-th of R gets the r-th part.
@@ -178,7 +131,7 @@ def share(
 
 def wait_for_all(chosen: tf.distribute.Strategy) -> None:
     """Return once every worker has come here, so that none leaves while another still works."""
-    if several_workers(chosen):
+    if replicas.several_workers(chosen):
         tf.function(lambda: chosen.reduce("SUM", chosen.run(lambda: tf.constant(1.0)), axis=None))()
 
 
@@ -188,7 +141,7 @@ def lost_workers_named(chosen: tf.distribute.Strategy):
     try:
         yield
     except tf.errors.OpError as error:
-        if not several_workers(chosen):
+        if not replicas.several_workers(chosen):
             raise
         raise LostWorkerError(
             f"another worker is gone ({type(error).__name__}); start all of them again, and the run continues from its "

@@ -15,13 +15,14 @@ import tensorflow as tf
 from filelock import FileLock, Timeout
 from PIL import Image
 
-from gan_tf import data, devices, evaluator, models, plots, recipe
-from gan_tf.checkpoints import RunError, describe, differences
+from gan_tf import data, evaluator, models, plots
 from gan_tf.files import check_memory, one_line, read_csv, write_json, write_png, write_whole
 from gan_tf.gan import GAN, sample_images
-from gan_tf.recipe import Settings
-from gan_tf.scorer import Scorer
-from gan_tf.trainer import CHECKPOINT_STEPS, Stopped, Trainer, frame_paths
+from gan_tf.runs import devices, recipe
+from gan_tf.runs.checkpoints import RunError, describe, differences
+from gan_tf.runs.recipe import Settings
+from gan_tf.runs.scorer import Scorer
+from gan_tf.runs.trainer import CHECKPOINT_STEPS, Stopped, Trainer, frame_paths
 from gan_tf.untrusted import link_out_of, load_model
 
 __all__ = [
@@ -38,9 +39,8 @@ __all__ = [
 ]
 
 DEFAULT_IMAGES = 240_000  # what a run without --epochs shows the networks, about: 4 epochs of MNIST, 160 of the digits
-GIF_BYTES = 300_000
-MOST_CONFIG_BYTES = 1_000_000
-PRETRAINED = Path(__file__).with_name("pretrained.npz")
+GIF_BYTES, MOST_CONFIG_BYTES = 300_000, 1_000_000
+PRETRAINED = Path(__file__).parent.with_name("pretrained.npz")
 PRETRAINED_SHA256 = "9ab28c8fca3dbd0e38cd67732719c37f3ce0da9145ef3763811f6bb44cb3a46e"
 OUTPUTS = ("progress.gif", "samples.png", "losses.png", "generator.keras")  # in the order in which they are written
 
