@@ -349,7 +349,7 @@ def test_other_settings_are_refused_by_name(copy):
 
 def test_a_run_built_by_another_function_is_refused_by_name(copy):
     (copy / "generator.keras").unlink()
-    with pytest.raises(runs.RunError, match=r"build: small:build there, gan_tf\.recipe:build here"):
+    with pytest.raises(runs.RunError, match=r"build: small:build there, gan_tf\.runs\.recipe:build here"):
         runs.train(copy, SETTINGS)
 
 
@@ -359,7 +359,7 @@ def test_a_config_that_does_not_say_who_built_is_of_the_default_recipe(copy):
     del config["build"]
     (copy / "config.json").write_text(json.dumps(config))
     runs.train(copy, SETTINGS)
-    with pytest.raises(runs.RunError, match=r"build: gan_tf\.recipe:build there, small:build here"):
+    with pytest.raises(runs.RunError, match=r"build: gan_tf\.runs\.recipe:build there, small:build here"):
         train(copy)
 
 
