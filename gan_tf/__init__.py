@@ -7,6 +7,14 @@ import tempfile
 __version__ = "0.1.0"
 
 
+class Error(Exception):
+    """What this package raises of its own; the message says in one line what is wrong and what to do."""
+
+
+class UsageError(Error, ValueError):
+    """An argument or a setting that cannot be."""
+
+
 def import_tensorflow_quietly() -> None:
     """Import TensorFlow without its start-up messages, which no setting of its own keeps off standard error.
 

@@ -25,11 +25,12 @@ UPPER = {  # what the course teaches, and what each module there may import from
 ALL = set(UPPER) - {"__init__"}
 LOWER = {  # what keeps a run safe: it may use all of the upper floor, and of its own what stands here
     "runs.devices": ALL,
-    "runs.recipe": ALL,
-    "runs.checkpoints": ALL | {"runs.recipe"},
+    "runs.settings": ALL,
+    "runs.recipe": ALL | {"runs.settings"},
+    "runs.checkpoints": ALL | {"runs.recipe", "runs.settings"},
     "runs.scorer": ALL,
-    "runs.trainer": ALL | {"runs.checkpoints", "runs.devices", "runs.recipe", "runs.scorer"},
-    "runs": ALL | {"runs.checkpoints", "runs.devices", "runs.recipe", "runs.scorer", "runs.trainer"},
+    "runs.trainer": ALL | {"runs.checkpoints", "runs.devices", "runs.recipe", "runs.scorer", "runs.settings"},
+    "runs": ALL | {"runs.checkpoints", "runs.devices", "runs.recipe", "runs.scorer", "runs.settings", "runs.trainer"},
     "__main__": {"data", "evaluator", "runs"},
 }
 IMPORTS = UPPER | LOWER

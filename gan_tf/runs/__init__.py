@@ -20,8 +20,8 @@ from gan_tf.files import check_memory, one_line, read_csv, write_json, write_png
 from gan_tf.gan import GAN, sample_images
 from gan_tf.runs import devices, recipe
 from gan_tf.runs.checkpoints import RunError, describe, differences
-from gan_tf.runs.recipe import Settings
 from gan_tf.runs.scorer import Scorer
+from gan_tf.runs.settings import Settings
 from gan_tf.runs.trainer import CHECKPOINT_STEPS, Stopped, Trainer, frame_paths
 from gan_tf.untrusted import link_out_of, load_model
 

@@ -22,7 +22,7 @@ from gan_tf.data import Dataset
 from gan_tf.files import one_line, write_whole
 from gan_tf.gan import GAN
 from gan_tf.runs import recipe
-from gan_tf.runs.recipe import Settings
+from gan_tf.runs.settings import Settings
 from gan_tf.untrusted import read_arrays
 
 KEPT = 3

@@ -18,8 +18,8 @@ from gan_tf.evaluator import QUICK_SCORES
 from gan_tf.files import one_line, remove_partials, write_csv, write_png
 from gan_tf.runs import checkpoints, devices
 from gan_tf.runs.checkpoints import RunError
-from gan_tf.runs.recipe import Settings
 from gan_tf.runs.scorer import Scorer
+from gan_tf.runs.settings import Settings
 
 FRAME_COUNT = 40
 FRAME_GRID = 25  # images in a frame
