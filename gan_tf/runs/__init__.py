@@ -41,7 +41,7 @@ __all__ = [
 DEFAULT_IMAGES = 240_000  # what a run without --epochs shows the networks, about: 4 epochs of MNIST, 160 of the digits
 GIF_BYTES, MOST_CONFIG_BYTES = 300_000, 1_000_000
 PRETRAINED = Path(__file__).parent.with_name("pretrained.npz")
-PRETRAINED_SHA256 = "9ab28c8fca3dbd0e38cd67732719c37f3ce0da9145ef3763811f6bb44cb3a46e"
+PRETRAINED_SHA256 = "d5e4b75e66f3086f4053fc1c971d8c8897ac0627c0f5158fc50843763903814e"
 OUTPUTS = ("progress.gif", "samples.png", "losses.png", "generator.keras")  # in the order in which they are written
 
 

@@ -63,7 +63,7 @@ class Trainer(keras.callbacks.Callback):
         self.total_steps = settings.epochs * self.steps_per_epoch
         with strategy.scope():
             self.gan = build(settings)
-        self.z = gan.sample_latent(FRAME_GRID, self.gan.latent_dim, [settings.seed, gan.PICTURES_SEED])
+        self.z = gan.sample_latent(FRAME_GRID, self.gan.latent_dim, gan.fold([settings.seed, 0], "pictures"))
         self.frame_steps = frame_steps(self.total_steps)
         self.losses: list[tuple[float, float]] = []  # generator's, discriminator's; one entry a step
         self.epoch_seconds: list[float] = []  # training time at the end of each epoch
