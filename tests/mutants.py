@@ -268,7 +268,7 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/untrusted.py",
-        "if member.file_size > limit + 1024 or not usual:",
+        "if member.file_size > most + 1024 or not usual:",
         "if not usual:",
         (f"{DATA}test_a_bomb_is_refused_without_unpacking_it",),
         "a bomb is refused before it is unpacked",
@@ -579,6 +579,13 @@ MUTANTS = (
         "if False and (",
         (f"{HOSTILE}test_strangers_are_refused_before_keras_sees_them",),
         "a generator holds this package's kinds of layers only",
+    ),
+    Mutant(
+        "gan_tf/untrusted.py",
+        "if needed > MOST_BYTES:",
+        "if False:",
+        (f"{HOSTILE}test_a_model_of_terabytes_is_refused_and_leaves_nothing_behind_for_keras_to_make",),
+        "weights that no memory holds are not made",
     ),
     Mutant(
         "gan_tf/untrusted.py",

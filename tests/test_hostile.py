@@ -242,6 +242,18 @@ def test_strangers_are_refused_before_keras_sees_them(run, name, monkeypatch):
         runs.load_generator(run)
 
 
+def test_a_model_of_terabytes_is_refused_and_leaves_nothing_behind_for_keras_to_make(tmp_path):
+    """Its weights are counted and not made; the next scope that makes what is waiting would make them."""
+    path = tmp_path / "generator.keras"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(path)
+    repacked(path, edited_config(lambda config: layer(config)["config"].update(units=10**12)))
+    with little_memory():
+        with pytest.raises(ValueError, match="its weights would take 16,000,000,000,000 bytes"):
+            untrusted.load_model(path)
+        with keras.StatelessScope():
+            keras.layers.Dense(1).build((None, 1))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["config.json", "model.weights.h5"])
 def test_zeros_that_unpack_to_a_gigabyte(run, name, capfd):

@@ -1,6 +1,7 @@
 """The plan of the package: who imports whom, how long files are, what the two lists of dependencies say."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -85,6 +86,36 @@ def test_no_import_is_relative():
     """They would pass the check above unseen."""
     for path in (ROOT / "gan_tf").rglob("*.py"):
         assert not [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom) and n.level]
+
+
+def private_imports(source: str) -> list[str]:
+    """Return what a source imports of the insides of other packages, which change without notice."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in names if re.search(r"^keras\.src\b|^tensorflow\.python\b|\._(?!_)", name)]
+
+
+@pytest.mark.parametrize(("name", "path"), sorted(modules().items()))
+def test_a_module_imports_what_is_public(name, path):
+    assert not private_imports(path.read_text())
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from keras.src.backend.common import global_state",
+        "from keras import src",
+        "import keras.src as inside",
+        "def f():\n    from tensorflow.python.framework import ops",
+        "from numpy import _core",
+    ],
+)
+def test_the_check_of_private_imports_sees_each_form(source):
+    assert private_imports(source)
+    assert not private_imports("import keras\nfrom gan_tf import __version__, data\nfrom keras.layers import Dense")
 
 
 def test_the_package_can_be_read_in_one_sitting():
