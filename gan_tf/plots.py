@@ -14,6 +14,7 @@ from gan_tf.files import write_whole
 REAL_COLOUR = "#1f77b4"
 FAKE_COLOUR = "#ff7f0e"
 CAPTION_HEIGHT = 20
+SHADES = (256, 128, 64, 32, 16, 8, 4)  # of each colour, from which a GIF takes as many as its size allows
 REAL_DOT = "#0b3c6b"
 FAKE_DOT = "#b03000"
 BELIEF = LinearSegmentedColormap.from_list("belief", ["#ffb26e", "white", "#79add2"], N=9)  # D(x) from 0 to 1
@@ -240,7 +241,7 @@ def plot_discriminators(x, real_density, fake_density, probabilities: dict, titl
     return figure
 
 
-def captioned(image: np.ndarray, caption: str) -> np.ndarray:
+def add_caption(image: np.ndarray, caption: str) -> np.ndarray:
     """Return a uint8 (height, width) image with a line of white text on black below it."""
     canvas = Image.new("L", (image.shape[1], image.shape[0] + CAPTION_HEIGHT))
     canvas.paste(Image.fromarray(image))
@@ -254,31 +255,53 @@ def write_gif(
     *,
     frame_seconds: float = 0.15,
     hold_seconds: float = 2.0,
-    max_bytes: int | None = None,
+    max_bytes: float = math.inf,
 ) -> None:
-    """Write frames as an endless GIF that rests on its last frame.
+    """Write frames, uint8 (height, width) or (height, width, 3), as an endless GIF that rests on its last frame.
 
-    Args:
-        path: where; the file appears whole or not at all.
-        frames: uint8 (height, width) or (height, width, 3), all of one shape.
-        frame_seconds: how long each is shown.
-        hold_seconds: how long the last one is shown.
-        max_bytes: use as few shades of each colour as it takes (128, 64, ... 4) to stay below this size.
-
-    Raises:
-        TypeError: a frame is not uint8.
-        ValueError: there is no frame, the shapes differ, or four shades are still too large.
+    Where it would have more than `max_bytes`, it gets fewer shades of each colour (128, 64, ... 4), then half as many
+    frames in the same time, and so on. What is too large even so is written as small as it gets, and a line says so.
     """
+    frames = _checked_frames(frames)
+    milliseconds = np.full(len(frames), 1000 * frame_seconds)
+    milliseconds[-1] = 1000 * hold_seconds
+
+    content = _encode_within(max_bytes, frames, milliseconds)
+    write_whole(path, lambda file: file.write(content))
+    if len(content) > max_bytes:
+        print(f"{path} has {len(content):,} bytes, more than {max_bytes:,}: it could not be made smaller")
+
+
+def _encode_within(max_bytes: float, frames: np.ndarray, milliseconds: np.ndarray) -> bytes:
+    """Return a GIF of as many frames, and then as many shades, as the size allows; or of the fewest."""
+    while True:
+        for shades in SHADES:
+            content = _encode(_with_shades(frames, shades), milliseconds)
+            if len(content) <= max_bytes:
+                return content
+
+        if len(frames) <= 2:
+            return content
+
+        kept = sorted({*range(0, len(frames), 2), len(frames) - 1})
+        frames, milliseconds = frames[kept], np.add.reduceat(milliseconds, kept)
+
+
+def _checked_frames(frames: list[np.ndarray]) -> np.ndarray:
+    """Return frames as one array, or say why they are none."""
     if not frames:
         raise ValueError("a GIF needs at least one frame")
-    durations = [1000 * frame_seconds] * (len(frames) - 1) + [1000 * hold_seconds]
-    durations = durations if len(frames) > 1 else durations[0]  # Pillow takes no list for a single frame
     frames = np.stack(frames)
     if frames.dtype != np.uint8:
         raise TypeError(f"frames must be uint8 in [0, 255], got {frames.dtype}; data.to_uint8 converts")
-    for shades in (256, 128, 64, 32, 16, 8, 4):
-        coarse = (np.round(frames * ((shades - 1) / 255)) * (255 / (shades - 1))).round().astype(np.uint8)
-        encoded = iio.imwrite("<bytes>", coarse, extension=".gif", duration=durations, loop=0)
-        if max_bytes is None or len(encoded) < max_bytes:
-            return write_whole(path, lambda file, content=encoded: file.write(content))
-    raise ValueError(f"{len(frames)} frames take {len(encoded):,} bytes in four shades, more than {max_bytes:,}")
+    return frames
+
+
+def _with_shades(frames: np.ndarray, shades: int) -> np.ndarray:
+    """Round each colour to the nearest of so many, evenly from 0 to 255."""
+    return (np.round(frames * ((shades - 1) / 255)) * (255 / (shades - 1))).round().astype(np.uint8)
+
+
+def _encode(frames: np.ndarray, milliseconds: np.ndarray) -> bytes:
+    duration = list(milliseconds) if len(frames) > 1 else milliseconds[0]  # Pillow takes no list for a single frame
+    return iio.imwrite("<bytes>", frames, extension=".gif", duration=duration, loop=0)
