@@ -85,9 +85,9 @@ class Dataset(NamedTuple):
 
 
 def title_of(name: str, digest: str) -> str:
-    """Return what to call a dataset: by its title if the digest says that it is all of it, and unchanged."""
-    title = TITLES.get(name, name)
-    return title if name in DIGESTS and digest == _joined(DIGESTS[name]) else f"images from {title}"
+    """Return what to call a dataset for people, and whether the digest says that it is no longer what it was."""
+    changed = name in DIGESTS and digest != _joined(DIGESTS[name])
+    return TITLES.get(name, name) + (", changed" if changed else "")
 
 
 def load(name: str = "auto") -> Dataset:

@@ -182,7 +182,8 @@ def test_what_was_changed_no_longer_claims_to_be_the_dataset(change):
     changes = change(digits)
     other = digits._replace(**changes)
     assert (other.digest == digits.digest) == (set(changes) == {"name"})  # the digest is of the images and labels
-    assert repr(other).startswith("images from ")
+    expected = {"digits": "bundled digits, changed", "mnist": "MNIST, changed", "my own": "my own"}[other.name]
+    assert repr(other).startswith(f"{expected}: ")
     assert data.title_of("digits", digits.digest) == "bundled digits"
     assert repr(digits).startswith("bundled digits: ")
 
