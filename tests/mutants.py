@@ -726,7 +726,7 @@ def write(path: Path, results: dict[str, dict]) -> None:
     """Write the results, whole or not at all."""
     path.parent.mkdir(exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text(json.dumps(results, indent=1))
+    partial.write_text(json.dumps(results, indent=1), encoding="utf-8")
     partial.replace(path)
 
 
@@ -755,7 +755,7 @@ def main(arguments: list[str] | None = None, mutants: tuple[Mutant, ...] = MUTAN
     if not chosen:
         parser.error(f"no mutant has {only!r} in it")
     stored = root / "runs" / "mutants.json"
-    before = json.loads(stored.read_text()) if stored.exists() else {}
+    before = json.loads(stored.read_text(encoding="utf-8")) if stored.exists() else {}
     results = {name: before[name] for name in keys.values() if name in before}
     waiting = {name: mutant for name, mutant in chosen.items() if name not in results or results[name]["green"]}
     try:

@@ -197,13 +197,13 @@ FOLDERS = ("named", "data", "keras/datasets")
 def test_the_first_folder_that_has_it_is_used(first, arrays, tmp_path):
     write_npz(tmp_path / FOLDERS[first] / "mnist.npz", arrays)
     for later in FOLDERS[first + 1 :]:
-        (tmp_path / later / "mnist.npz").write_text("damaged")
+        (tmp_path / later / "mnist.npz").write_text("damaged", encoding="utf-8")
     assert_same(data.load("mnist"), arrays)
 
 
 @pytest.mark.parametrize("first", range(3))
 def test_a_damaged_file_is_not_passed_over_in_silence(first, arrays, tmp_path):
-    (tmp_path / FOLDERS[first] / "mnist.npz").write_text("damaged")
+    (tmp_path / FOLDERS[first] / "mnist.npz").write_text("damaged", encoding="utf-8")
     for later in FOLDERS[first + 1 :]:
         write_npz(tmp_path / later / "mnist.npz", arrays)
     refusal(tmp_path / FOLDERS[first] / "mnist.npz")
@@ -211,7 +211,7 @@ def test_a_damaged_file_is_not_passed_over_in_silence(first, arrays, tmp_path):
 
 def test_npz_comes_before_idx(arrays, named):
     write_npz(named / "mnist.npz", arrays)
-    (named / data.IDX_FILES[0]).write_text("damaged")
+    (named / data.IDX_FILES[0]).write_text("damaged", encoding="utf-8")
     assert_same(data.load("mnist"), arrays)
 
 
@@ -225,7 +225,7 @@ def test_without_gan_tf_data_the_search_begins_in_data(value, arrays, tmp_path, 
 
 @pytest.mark.parametrize("value", ["missing", "file", "file/below", "x" * 5000])
 def test_gan_tf_data_must_name_a_folder(value, arrays, tmp_path, monkeypatch):
-    (tmp_path / "file").write_text("not a folder")
+    (tmp_path / "file").write_text("not a folder", encoding="utf-8")
     write_npz(tmp_path / "data" / "mnist.npz", arrays)
     monkeypatch.setenv("GAN_TF_DATA", str(tmp_path / value) if len(value) < 100 else value)
     with pytest.raises(data.DataError, match=rf"GAN_TF_DATA names .*{value[:100]}.* unset it"):
@@ -757,10 +757,10 @@ def test_nobody_listens(server, tmp_path, monkeypatch):
 
 def test_a_file_in_the_place_of_data(server, tmp_path):
     (tmp_path / "data").rmdir()
-    (tmp_path / "data").write_text("a file")
+    (tmp_path / "data").write_text("a file", encoding="utf-8")
     refusal(tmp_path / "data", "File exists")
     assert server.requests == 0
-    assert (tmp_path / "data").read_text() == "a file"
+    assert (tmp_path / "data").read_text(encoding="utf-8") == "a file"
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_the_evaluator_knows_digits(judge, digits):
 
 def test_its_file_is_small_and_its_name_is_the_documented_one(judge):
     assert evaluator.SHIPPED.stat().st_size < 1_000_000
-    assert judge.sha256 in (ROOT / "data" / "README.md").read_text()
+    assert judge.sha256 in (ROOT / "data" / "README.md").read_text(encoding="utf-8")
     assert str(judge) == f"digit-classifier, SHA-256 {judge.sha256[:12]}"
 
 
@@ -215,7 +215,7 @@ def test_a_report_learns_from_all_test_images_what_near_is(judge, digits):
 def test_a_run_is_evaluated(scored, tmp_path):
     folder = shutil.copytree(scored, tmp_path / "run")
     report = runs.evaluate(folder)
-    assert json.loads((folder / "metrics.json").read_text()) == report
+    assert json.loads((folder / "metrics.json").read_text(encoding="utf-8")) == report
     assert (report["count"], report["split"], report["dataset"], report["seed"]) == (297, "test", "digits", 0)
     assert report["evaluator"]["sha256"] == evaluator.Evaluator().sha256
     assert set(report["scores"]) == {"generator", "training_images", "untrained_generator"}
@@ -252,8 +252,8 @@ def test_runs_that_cannot_be_evaluated(scored, tmp_path):
     with pytest.raises(runs.RunError, match="is not there"):
         runs.evaluate(tmp_path / "nothing")
     folder = shutil.copytree(scored, tmp_path / "run")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"dataset_sha256": "0"}))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"dataset_sha256": "0"}), encoding="utf-8")
     with pytest.raises(runs.RunError, match="trained on other images"):
         runs.evaluate(folder)
     (folder / "config.json").unlink()
@@ -262,7 +262,7 @@ def test_runs_that_cannot_be_evaluated(scored, tmp_path):
 
 
 def rows(path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

@@ -41,7 +41,7 @@ def test_of_two_writers_each_has_its_own_partial_file(tmp_path):
 
 
 def test_a_write_that_fails_leaves_what_stood_there(tmp_path):
-    (tmp_path / "out").write_text("before")
+    (tmp_path / "out").write_text("before", encoding="utf-8")
 
     def fail(file):
         file.write(b"half")
@@ -49,7 +49,7 @@ def test_a_write_that_fails_leaves_what_stood_there(tmp_path):
 
     with pytest.raises(OSError, match="No space left"):
         files.write_whole(tmp_path / "out", fail)
-    assert (tmp_path / "out").read_text() == "before"
+    assert (tmp_path / "out").read_text(encoding="utf-8") == "before"
     assert names(tmp_path) == ["out"]
 
 
@@ -64,7 +64,7 @@ def test_the_name_comes_after_the_disk_has_the_content(tmp_path, monkeypatch):
 
 def test_a_file_has_the_permissions_of_any_other(tmp_path):
     """Not those of a temporary file, which nobody else may read."""
-    (tmp_path / "other").write_text("")
+    (tmp_path / "other").write_text("", encoding="utf-8")
     files.write_whole(tmp_path / "out", lambda file: file.write(b"x"))
     assert (tmp_path / "out").stat().st_mode == (tmp_path / "other").stat().st_mode
 
@@ -77,11 +77,11 @@ def test_a_name_may_be_as_long_as_the_file_system_allows(tmp_path):
 def test_a_link_in_the_place_of_a_partial_file_is_not_followed(tmp_path, monkeypatch):
     """Its name cannot be guessed; were it, the link would still not be written through."""
     monkeypatch.setattr(files.secrets, "token_hex", lambda _: "guessed")
-    (tmp_path / "precious.txt").write_text("mine")
+    (tmp_path / "precious.txt").write_text("mine", encoding="utf-8")
     (tmp_path / ".guessed.partial").symlink_to(tmp_path / "precious.txt")
     with pytest.raises(FileExistsError):
         files.write_whole(tmp_path / "out", lambda file: file.write(b"x"))
-    assert (tmp_path / "precious.txt").read_text() == "mine"
+    assert (tmp_path / "precious.txt").read_text(encoding="utf-8") == "mine"
 
 
 @pytest.mark.slow
@@ -104,12 +104,12 @@ def test_partial_files_of_the_killed_go_and_those_of_the_living_stay(tmp_path):
     files.remove_partials(tmp_path)
     assert len(names(tmp_path)) == 1
     writers[1].communicate("go on\n")
-    assert (tmp_path / "living").read_text() == "half and half"
+    assert (tmp_path / "living").read_text(encoding="utf-8") == "half and half"
     assert names(tmp_path) == ["living"]
 
 
 def test_other_files_and_links_are_not_taken_for_partial_ones(tmp_path):
-    (tmp_path / "notes.partial").write_text("mine")
+    (tmp_path / "notes.partial").write_text("mine", encoding="utf-8")
     (tmp_path / ".a.partial").symlink_to(tmp_path / "notes.partial")
     os.mkfifo(tmp_path / ".b.partial")  # opening it would wait for a writer
     files.remove_partials(tmp_path)

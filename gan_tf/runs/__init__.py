@@ -181,7 +181,7 @@ def read_config(folder: Path) -> dict | None:
     try:
         if path.stat().st_size > MOST_CONFIG_BYTES:
             raise ValueError(f"it has {path.stat().st_size:,} bytes")
-        config = json.loads(path.read_text())
+        config = json.loads(path.read_text(encoding="utf-8"))
         Settings(**config["settings"])
         config["dataset_sha256"], config["versions"].get("gan_tf")
         return config
