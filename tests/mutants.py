@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "runs", ".*_cache", ".hypothesis", "__pycache__", ".download-*")
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", ".download-*")
 LIMIT = 600  # seconds for one mutant, many times what the longest of them takes
 
 
@@ -633,6 +633,11 @@ MUTANTS = (
 )
 
 
+def left_out(root: Path):
+    """Return what says which names of a folder are not copied: of the folders named `runs`, that of a reader's runs."""
+    return lambda folder, names: LEFT_OUT(folder, names) | ({"runs"} if Path(folder) == root else set())
+
+
 def file_of(test: str) -> str:
     """Return the file of a test's node id."""
     return test.split("::")[0]
@@ -734,7 +739,7 @@ def try_all(mutants: dict[str, Mutant], root: Path, stored: Path, results: dict[
     """Copy the project and try the mutants there, one after the other; each result is stored as it comes."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = Path(folder) / "project"
-        shutil.copytree(root, copy, ignore=LEFT_OUT, symlinks=True)
+        shutil.copytree(root, copy, ignore=left_out(root), symlinks=True)
         check_import(copy)
         check_green(copy, list(mutants.values()))
         for number, (name, mutant) in enumerate(mutants.items(), 1):
