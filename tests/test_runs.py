@@ -49,7 +49,7 @@ def state(folder) -> dict[str, np.ndarray]:
 
 
 def rows(folder, name="history.csv") -> list[dict[str, str]]:
-    with open(folder / name, newline="") as file:
+    with open(folder / name, newline="", encoding="utf-8") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
@@ -76,7 +76,7 @@ def test_history_has_a_row_an_epoch(finished):
 
 
 def test_config_tells_settings_versions_and_data(finished):
-    config = json.loads((finished / "config.json").read_text())
+    config = json.loads((finished / "config.json").read_text(encoding="utf-8"))
     assert config["settings"] == {
         "dataset": "digits",
         "epochs": 2,
@@ -334,7 +334,7 @@ def test_settings_left_open_are_those_of_the_run_before(copy):
 def test_auto_precision_is_settled_by_timing_and_kept(tmp_path, capsys):
     settings = recipe.Settings(dataset="digits", epochs=1, batch_size=500, model="mlp", precision="auto")
     train(tmp_path / "run", settings)
-    chosen = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["precision"]
+    chosen = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))["settings"]["precision"]
     assert chosen in ("float32", "mixed_bfloat16", "mixed_float16")
     assert f"precision: {chosen} (" in capsys.readouterr().out
     train(tmp_path / "run", settings)
@@ -355,9 +355,9 @@ def test_a_run_built_by_another_function_is_refused_by_name(copy):
 
 def test_a_config_that_does_not_say_who_built_is_of_the_default_recipe(copy):
     """Runs of 0.1.0 do not."""
-    config = json.loads((copy / "config.json").read_text())
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
     del config["build"]
-    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
     runs.train(copy, SETTINGS)
     with pytest.raises(runs.RunError, match=r"build: gan_tf\.runs\.recipe:build there, small:build here"):
         train(copy)
@@ -379,7 +379,7 @@ def test_a_run_that_another_process_began_meanwhile_is_left_alone(finished, tmp_
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(runs.RunError, match="is not empty"):
         train(tmp_path)
     with pytest.raises(runs.RunError, match="is a file"):
@@ -388,7 +388,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"settings": {"speed": 1}}', '{"settings": {"epochs": 0}}'])
 def test_a_damaged_config_is_refused(copy, text):
-    (copy / "config.json").write_text(text)
+    (copy / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(runs.RunError, match=r"config\.json is damaged"):
         train(copy)
 
@@ -423,7 +423,7 @@ def test_a_checkpoint_of_another_model_is_refused(copy, tmp_path):
     shutil.copytree(tmp_path / "dcgan" / "checkpoints", copy / "checkpoints")
     with pytest.raises(runs.RunError, match=r"another run .*model: dcgan there, mlp asked"):
         train(copy)
-    config = (copy / "config.json").read_text()
+    config = (copy / "config.json").read_text(encoding="utf-8")
     for path in (copy / "checkpoints").glob("*.npz"):  # one that claims to be of this run
         with np.load(path) as archive:
             arrays = {name: archive[name] for name in archive.files} | {"config": np.array(config)}
