@@ -130,7 +130,6 @@ def test_the_runner_tells_who_killed_what_and_tries_only_what_it_does_not_know(p
     assert "1/1" in capsys.readouterr().out, "its file has changed"
 
 
-@pytest.mark.slow
 def test_the_copy_has_all_of_the_package_and_no_run_of_yours(tmp_path):
     for name in ("runs/dcgan", "package/runs"):
         (tmp_path / "project" / name).mkdir(parents=True)
@@ -138,6 +137,7 @@ def test_the_copy_has_all_of_the_package_and_no_run_of_yours(tmp_path):
     assert [path.name for path in (tmp_path / "copy").rglob("*")] == ["package", "runs"]
 
 
+@pytest.mark.slow
 def test_a_mutant_that_hangs_is_killed_by_the_time_out(project):
     result = mutants.attempt(project, HANGS, limit=1)
     assert (result["killed_by"], result["green"]) == ("the time-out of 1 s", [])
