@@ -85,6 +85,8 @@ class GAN(keras.Model):
         if self.distribute_strategy.num_replicas_in_sync > 1:
             replicas.synchronise(generator)
             replicas.synchronise(discriminator)
+        counter = {"shape": (), "dtype": "int64", "initializer": "zeros", "trainable": False}
+        self.steps_taken = self.add_weight(name="steps_taken", aggregation="only_first_replica", **counter)
         self.trackers = {
             name: keras.metrics.Mean(name=name) for name in ("loss", "generator_loss", "discriminator_loss")
         }
@@ -164,6 +166,7 @@ class GAN(keras.Model):
         self.generator_optimizer.apply(generator_gradients, self.generator.trainable_variables)
         self.discriminator_optimizer.apply(discriminator_gradients, self.discriminator.trainable_variables)
         self._update_average()
+        self.steps_taken.assign_add(1)
         # Keras cannot take the mean of scalars over several workers (tensorflow/tensorflow#72388).
         shape = [1] if replicas.several_workers(self.distribute_strategy) else []
         step_losses = {
