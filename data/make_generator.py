@@ -13,14 +13,15 @@ import numpy as np
 from gan_tf import data, evaluator, models, runs
 from gan_tf.runs import results
 
-SHAPES = ("latent_dim", "width", "first_kernel")  # what models.dcgan_generator needs to build it again
 
-
-def arguments_of(generator: keras.Model) -> dict[str, int]:
+def arguments_of(generator: keras.Model) -> dict:
     """Return the arguments with which `models.dcgan_generator` builds a generator of these shapes."""
-    first, *_, last = (layer for layer in generator.layers if isinstance(layer, keras.layers.Conv2DTranspose))
-    values = (generator.input_shape[1], last.kernel.shape[3], first.kernel.shape[0])
-    return dict(zip(SHAPES, values, strict=True))
+    convolutions = [layer for layer in generator.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
+    return {
+        "latent_dim": generator.input_shape[1],
+        "widths": [layer.kernel.shape[3] for layer in convolutions],  # what each of them reads
+        "first_kernel": convolutions[0].kernel.shape[0],
+    }
 
 
 def distance(generator: keras.Model, dataset: data.Dataset) -> float:

@@ -1,7 +1,6 @@
 """Files on disk -> verified uint8 arrays -> `tf.data` batches; and the two conversions between uint8 and [-1, 1]."""
 
 import contextlib
-import functools
 import gzip
 import hashlib
 import os
@@ -139,7 +138,14 @@ def to_uint8(images) -> np.ndarray:
 
 
 def batches(
-    images: np.ndarray, batch_size: int, *, seed: int, drop_remainder: bool = True, endless: bool = False, skip: int = 0
+    images: np.ndarray,
+    batch_size: int,
+    *,
+    seed: int,
+    labels: np.ndarray | None = None,
+    drop_remainder: bool = True,
+    endless: bool = False,
+    skip: int = 0,
 ) -> tf.data.Dataset:
     """Serve shuffled training batches: each pass over the result is one epoch, in another order each time.
 
@@ -150,17 +156,19 @@ def batches(
         batch_size: from 1 to n.
         seed: of the order. With the same seed, here and in `keras.utils.set_random_seed`, any process sees the same
             sequence of epochs.
+        labels: uint8 (n,), to be served beside the images.
         drop_remainder: leave out the last n % batch_size images of each epoch (others each time), so that all batches
             weigh the same and the step is compiled for one shape; False serves them as a shorter batch.
         endless: go from epoch to epoch without an end, for `fit(steps_per_epoch=...)`.
         skip: batches to leave out at the start, to continue where an earlier process stopped.
 
     Returns:
-        A `tf.data.Dataset` of float32 (batch_size, 28, 28, 1) in [-1, 1].
+        A `tf.data.Dataset` of float32 (batch_size, 28, 28, 1) in [-1, 1]; with labels, of {"images": those, "labels":
+        uint8 (batch_size,)}.
 
     Raises:
         TypeError: `images` is not uint8.
-        ValueError: `batch_size` is not in 1 to n, or `skip` is negative.
+        ValueError: `batch_size` is not in 1 to n, `skip` is negative, or there are not as many labels as images.
     """
     if images.dtype != np.uint8:
         raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype}")
@@ -168,12 +176,22 @@ def batches(
         raise ValueError(f"batch_size must be from 1 to the {len(images)} images there are, got {batch_size!r}")
     if skip < 0:
         raise ValueError(f"skip must be at least 0, got {skip}")
+    if labels is not None and len(labels) != len(images):
+        raise ValueError(f"labels must be as many as the {len(images)} images, got {len(labels)}")
+
     order = tf.data.Dataset.range(len(images)).shuffle(len(images), seed=seed, reshuffle_each_iteration=True)
     order = order.batch(batch_size, drop_remainder=drop_remainder).repeat(None if endless else 1).skip(skip)
     options = tf.data.Options()
     options.autotune.enabled = False  # its thread was seen to hold up the end of `fit` for half a minute
     order = order.with_options(options)
-    return order.map(functools.partial(tf.gather, tf.constant(images))).map(to_float, num_parallel_calls=2).prefetch(2)
+
+    pixels, classes = tf.constant(images), None if labels is None else tf.constant(labels)
+
+    def serve(rows):
+        served = to_float(tf.gather(pixels, rows))
+        return served if classes is None else {"images": served, "labels": tf.gather(classes, rows)}
+
+    return order.map(serve, num_parallel_calls=2).prefetch(2)
 
 
 def _load_mnist() -> Dataset:

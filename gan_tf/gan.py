@@ -1,95 +1,99 @@
-"""`GAN(keras.Model)`: the adversarial train step on `tf.GradientTape`, the only place where weights change."""
+"""`GAN(keras.Model)`: two players, one step each on `tf.GradientTape`, the only place where weights change.
+
+Images are float32 (batch, ...) in [-1, 1], z is float32 (batch, latent_dim), logits are float (batch, 1). A batch is a
+dict: `images`, and `labels` where the networks are conditional.
+"""
 
 import warnings
+import zlib
+from collections.abc import Callable, Iterable
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from gan_tf import data, losses, replicas
-
-PICTURES_SEED = -1  # in the noise of pictures; training has the step in its place, which is never negative
+from gan_tf import UsageError, data, losses, replicas
 
 # Keras says so at every `fit` on a `tf.data.Dataset`, which is the only kind that this package makes.
 warnings.filterwarnings("ignore", message="`shuffle=True` was passed, but will be ignored")
 
+Batch = dict[str, tf.Tensor]
+
 
 def sample_latent(count: int, latent_dim: int, seed) -> tf.Tensor:
-    """Draw z from a standard normal, as a pure function of the seed.
-
-    Args:
-        count: how many, an int or an int32 scalar tensor.
-        latent_dim: the length of each z.
-        seed: two integers, as a list, tuple or int tensor (2,).
-
-    Returns:
-        float32 (count, latent_dim); the same seed gives the same z, whatever was drawn before.
-    """
+    """Draw z from a standard normal as a pure function of the seed (two integers): float32 (count, latent_dim)."""
     return tf.random.stateless_normal((count, latent_dim), seed)
 
 
+def fold(seed, *words: str | int) -> tf.Tensor:
+    """Derive a seed for one use from the seed of all: `fold(seed, "noise")` has nothing to do with any other word."""
+    for word in words:
+        number = zlib.crc32(word.encode()) & 0x7FFFFFFF if isinstance(word, str) else word
+        seed = tf.random.experimental.stateless_fold_in(seed, number)
+    return seed
+
+
 def sample_images(generator: keras.Model, count: int, seed: int, progress=iter) -> np.ndarray:
-    """Draw images from a generator, 500 at a time.
+    """Draw uint8 images (count, ...) from a generator of z, 500 at a time.
 
-    Args:
-        generator: z, float32 (n, latent_dim), to images in [-1, 1].
-        count: how many.
-        seed: of z; the same seed gives the same images.
-        progress: wraps the iteration over batches, as `tqdm` does.
-
-    Returns:
-        uint8 (count, 28, 28, 1).
+    The same seed gives the same images. `progress` wraps the iteration over batches, as `tqdm` does.
     """
-    z = sample_latent(count, generator.input_shape[-1], [seed, PICTURES_SEED])
+    z = sample_latent(count, generator.input_shape[-1], fold([seed, 0], "pictures", "noise"))
     batches = progress(range(0, count, 500))
     return np.concatenate([data.to_uint8(generator(z[i : i + 500], training=False)) for i in batches])
+
+
+class Penalty(NamedTuple):
+    """What the discriminator's loss has beside the game: `weight * of(critic, real, fake, seed)`, a scalar.
+
+    `critic` maps images to logits. A lazy penalty is computed in every `every`-th step only, and then `every` times as
+    large (Karras et al. 2020, appendix B).
+    """
+
+    of: Callable[[Callable, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
+    weight: float
+    every: int = 1
 
 
 class GAN(keras.Model):
     """A generator and a discriminator, trained against each other by `fit`.
 
-    Beside the two networks it keeps `ema_generator`, an exponential moving average of the generator's weights
-    (batch normalisation's statistics included). That one is for pictures and for saving; training never reads it.
+    Goodfellow et al. 2014, algorithm 1, with Adam or what else you compile it with. Beside the two networks it keeps
+    `ema_generator`, an exponential moving average of the generator's weights and of its batch statistics (Yazıcı et al.
+    2019, section 3.1), whose decay is at most t / (t + 3) at step t: it reaches back over a third of the training so
+    far, and no further than `ema_decay` lets it. That one is for pictures and for saving; training never reads it.
+
+    A chapter's own GAN overrides one or two of `generator_inputs`, `discriminator_objective`, `generator_objective` and
+    `generator_step`.
 
     Args:
-        generator: z, float32 (batch, latent_dim), to images, float32 (batch, ...) in [-1, 1].
-        discriminator: images to logits, float32 (batch, 1).
+        generator: z to images; or [z, labels] to images.
+        discriminator: images to logits; or [images, labels] to logits. Of several outputs, the first is the logits.
         ema_decay: decay of the moving average per step, in [0, 1); 0 makes it a copy of the generator.
-        seed: the noise of step t is drawn from the pair (seed, t), so that it needs no state of its own.
-
-    Raises:
-        ValueError: `ema_decay` is outside [0, 1), or the networks do not fit together.
-
-    Source: Goodfellow et al. 2014, algorithm 1. Differs: both players step on the same fakes, at the same time (one
-    forward pass instead of two); Adam; the average is that of Yazıcı et al. 2019, section 3.1, with a
-    decay of at most t / (t + 3) at step t: it reaches back over a third of the training so far, and no further than
-    `ema_decay` lets it.
+        seed: everything that is drawn in step t is a pure function of (seed, t) and of what it is for.
     """
+
+    logged = ("loss", "generator_loss", "discriminator_loss")  # a subclass that calls `log` for more adds its names
 
     def __init__(self, generator: keras.Model, discriminator: keras.Model, *, ema_decay: float = 0.998, seed: int = 0):
         super().__init__(name="gan")
-        if not 0.0 <= ema_decay < 1.0:
-            raise ValueError(f"ema_decay must be in [0, 1), got {ema_decay}")
-        if generator.output_shape[1:] != discriminator.input_shape[1:]:
-            raise ValueError(
-                f"the generator makes {generator.output_shape[1:]}, the discriminator reads "
-                f"{discriminator.input_shape[1:]}: the two shapes must be equal"
-            )
+        _check_players(generator, discriminator, ema_decay)
         self.generator = generator
         self.discriminator = discriminator
         self.ema_generator = keras.models.clone_model(generator)
         self.ema_generator.set_weights(generator.get_weights())
         self.ema_decay = ema_decay
         self.seed = seed
-        self.latent_dim = generator.input_shape[-1]
+        self.latent_dim = generator.inputs[0].shape[-1]
+        self.steps_taken = self.add_weight(
+            name="steps_taken", dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica"
+        )
+        self.trackers = {name: keras.metrics.Mean(name=name) for name in self.logged}
+
         if self.distribute_strategy.num_replicas_in_sync > 1:
             replicas.synchronise(generator)
             replicas.synchronise(discriminator)
-        counter = {"shape": (), "dtype": "int64", "initializer": "zeros", "trainable": False}
-        self.steps_taken = self.add_weight(name="steps_taken", aggregation="only_first_replica", **counter)
-        self.trackers = {
-            name: keras.metrics.Mean(name=name) for name in ("loss", "generator_loss", "discriminator_loss")
-        }
 
     def compile(
         self,
@@ -97,6 +101,9 @@ class GAN(keras.Model):
         discriminator_optimizer: keras.optimizers.Optimizer,
         *,
         loss: losses.Loss = losses.non_saturating,
+        penalties: Iterable[Penalty | tuple] = (),
+        augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
+        critic_steps: int = 1,
         steps_per_execution: int = 1,
     ) -> None:
         """Set what `fit` needs.
@@ -105,81 +112,182 @@ class GAN(keras.Model):
             generator_optimizer: an optimizer of its own for the generator.
             discriminator_optimizer: another for the discriminator; one object cannot serve both.
             loss: a pair from `gan_tf.losses`, or your own.
+            penalties: of the discriminator, each (of, weight) or (of, weight, every), see `Penalty`.
+            augment: a differentiable function of (images, seed) through which the discriminator sees everything.
+            critic_steps: steps of the discriminator for each of the generator; a batch is cut into as many parts.
             steps_per_execution: train steps per call from Python; callbacks run once for each call.
-
-        Raises:
-            ValueError: both players were given the same optimizer object, or an optimizer clips gradients and there are
-                several replicas: Keras would clip each one's part, before the sum.
         """
-        if generator_optimizer is discriminator_optimizer:
-            raise ValueError("each player needs an optimizer of its own: two objects, not one given twice")
-        count = self.distribute_strategy.num_replicas_in_sync
-        for optimizer in (generator_optimizer, discriminator_optimizer):
-            clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name, None)]
-            if clips and count > 1:
-                raise ValueError(
-                    f"{clips[0]} would clip each of the {count} replicas' gradients by itself; leave it out"
-                )
+        penalties = [Penalty(*penalty) for penalty in penalties]
+        optimizers = [generator_optimizer, discriminator_optimizer]
+        _check_compile(optimizers, penalties, critic_steps, self.distribute_strategy.num_replicas_in_sync)
+
         # XLA made this step slower on a CPU, so that Keras's "auto" is not used.
         super().compile(optimizer=generator_optimizer, steps_per_execution=steps_per_execution, jit_compile=False)
         self.generator_optimizer = self.optimizer
         self.discriminator_optimizer = discriminator_optimizer
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-        self.adversarial_loss = loss.share(count)
 
-    def call(self, z: tf.Tensor, training: bool = False) -> tf.Tensor:
-        """Return the averaged generator's images for z, float32 (batch, 28, 28, 1) in [-1, 1]."""
-        return self.ema_generator(z, training=training)
+        self.adversarial_loss = loss
+        self.penalties = penalties
+        self.augment = augment
+        self.critic_steps = critic_steps
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
-        """Do nothing: all is built, and what Keras does here under a strategy would swallow the first batch."""
+    def call(self, inputs, training: bool = False) -> tf.Tensor:
+        """Return the averaged generator's images for z, or for [z, labels]."""
+        return self.ema_generator(inputs, training=training)
 
-    def train_step(self, real: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Take one step for each player on one batch.
-
-        Args:
-            real: float32 (batch, 28, 28, 1) in [-1, 1].
+    def train_step(self, batch) -> dict[str, tf.Tensor]:
+        """Take a step of each player on a batch: images, (images, labels) or a dict of both.
 
         Returns:
             This batch's losses, for the callbacks; Keras puts the epoch's means in their place at its end. `loss` is
             their sum, which says nothing of quality: it is there because Keras's `TerminateOnNaN` watches that name.
         """
-        step = self.generator_optimizer.iterations
-        size, (number, count) = tf.shape(real)[0], replicas.replica()
-        z = sample_latent(size * count, self.latent_dim, [self.seed, tf.cast(step, tf.int32)])
-        z = z[number * size : (number + 1) * size]  # on one device, all of it
-        with tf.GradientTape() as generator_tape:
-            fake = self.generator(z, training=True)
-            with tf.GradientTape() as discriminator_tape:  # it need not know how the fakes were made
-                real_logits = self.discriminator(real, training=True)
-                fake_logits = self.discriminator(fake, training=True)
-                generator_loss = self.adversarial_loss.generator(fake_logits)
-                discriminator_loss = self.adversarial_loss.discriminator(real_logits, fake_logits)
-                # The identity, except in mixed_float16, where small gradients would be rounded to zero.
-                scaled_generator_loss = self.generator_optimizer.scale_loss(generator_loss)
-                scaled_discriminator_loss = self.discriminator_optimizer.scale_loss(discriminator_loss)
-        generator_gradients = generator_tape.gradient(scaled_generator_loss, self.generator.trainable_variables)
-        discriminator_gradients = discriminator_tape.gradient(
-            scaled_discriminator_loss, self.discriminator.trainable_variables
-        )
-        self.generator_optimizer.apply(generator_gradients, self.generator.trainable_variables)
-        self.discriminator_optimizer.apply(discriminator_gradients, self.discriminator.trainable_variables)
-        self._update_average()
+        batch, self.logs = _as_dict(batch, self.critic_steps), {}
+        seed = tf.stack([tf.constant(self.seed, tf.int64), tf.convert_to_tensor(self.steps_taken)])
+
+        for k in range(self.critic_steps):
+            part = {name: values[k :: self.critic_steps] for name, values in batch.items()}
+            discriminator_loss = self.discriminator_step(part, fold(seed, "discriminator", k))
+        generator_loss = self.generator_step(part, fold(seed, "generator"))
+
         self.steps_taken.assign_add(1)
-        # Keras cannot take the mean of scalars over several workers (tensorflow/tensorflow#72388).
-        shape = [1] if replicas.several_workers(self.distribute_strategy) else []
-        step_losses = {
-            "loss": count * (generator_loss + discriminator_loss),
-            "generator_loss": count * generator_loss,
-            "discriminator_loss": count * discriminator_loss,
-        }
-        for name, value in step_losses.items():
-            self.trackers[name].update_state(value)
-        return {name: tf.reshape(value, shape) for name, value in step_losses.items()}
+        self._update_average()
+        self.log("loss", generator_loss + discriminator_loss)
+        self.log("generator_loss", generator_loss)
+        self.log("discriminator_loss", discriminator_loss)
+        return dict(self.logs)
+
+    def discriminator_step(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
+        """Make fakes, and teach the discriminator to tell them from the batch's images; return its loss."""
+        fake = self.generator(self.generator_inputs(batch, seed), training=True)
+
+        with tf.GradientTape() as tape:
+            loss = self.discriminator_objective(batch, fake, seed) + sum(self.discriminator.losses)
+
+        self.update("discriminator", tape, loss)
+        return loss
+
+    def generator_step(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
+        """Make fakes, and teach the generator to pass them off as real; return its loss."""
+        with tf.GradientTape() as tape:
+            fake = self.generator(self.generator_inputs(batch, seed), training=True)
+            loss = self.generator_objective(batch, fake, seed) + sum(self.generator.losses)
+
+        self.update("generator", tape, loss)
+        return loss
+
+    def discriminator_objective(self, batch: Batch, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Return what the discriminator minimises: its half of the loss, and its penalties."""
+        real, critic = batch["images"], self.critic(batch, seed)
+        loss = self.adversarial_loss.discriminator(critic(real), critic(fake))
+        return loss + self._penalty(critic, real, fake, seed)
+
+    def generator_objective(self, batch: Batch, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        """Return what the generator minimises: its half of the loss."""
+        critic = self.critic(batch, seed)
+        real_logits = critic(batch["images"]) if self.adversarial_loss.paired else None
+        return self.adversarial_loss.generator(real_logits, critic(fake))
+
+    def critic(self, batch: Batch, seed: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+        """Return the function from images to logits: through the augmentation, beside the batch's labels."""
+        own = fold(seed, "augmentation", replicas.replica()[0])
+
+        def critic(images):
+            images = self.augment(images, own) if self.augment else images
+            logits = self.discriminator(_inputs(self.discriminator, images, batch), training=True)
+            return logits[0] if isinstance(logits, list | tuple) else logits
+
+        return critic
+
+    def generator_inputs(self, batch: Batch, seed: tf.Tensor):
+        """Return what the generator makes fakes from: z, and the batch's labels if it takes any."""
+        size, (index, count) = tf.shape(batch["images"])[0], replicas.replica()
+        z = sample_latent(count * size, self.latent_dim, fold(seed, "noise"))
+        z = z[index * size : (index + 1) * size]  # this replica's part; on one device, all of it
+        return _inputs(self.generator, z, batch)
+
+    def update(self, player: str, tape: tf.GradientTape, loss: tf.Tensor) -> list[tf.Tensor]:
+        """Let a player's optimizer take its step, and return the gradients, of this replica's part of the batch."""
+        weights = getattr(self, player).trainable_variables
+        optimizer, count = getattr(self, f"{player}_optimizer"), replicas.replica()[1]
+
+        # Replicas' gradients are summed, so that each counts for 1 / count. The scale is 1, except in mixed_float16,
+        # where small gradients would be rounded to zero.
+        scale = optimizer.scale_loss(tf.ones_like(loss)) / count
+        gradients = tape.gradient(loss, weights, output_gradients=scale)
+        optimizer.apply(gradients, weights)
+        return [None if gradient is None else gradient / scale for gradient in gradients]
+
+    def _penalty(self, critic, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+        total = 0.0
+        for number, (of, weight, every) in enumerate(self.penalties):
+            own = fold(seed, "penalties", number, replicas.replica()[0])
+
+            def penalty(of=of, factor=weight * every, own=own):
+                return factor * of(critic, real, fake, own)
+
+            due = self.steps_taken % every == 0
+            total += penalty() if every == 1 else tf.cond(due, penalty, lambda: 0.0)
+        return total
 
     def _update_average(self) -> None:
-        step = tf.cast(self.generator_optimizer.iterations, tf.float32)
+        step = tf.cast(self.steps_taken, tf.float32)
         decay = tf.minimum(self.ema_decay, step / (step + 3.0))
         for average, weight in zip(self.ema_generator.weights, self.generator.weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * weight)
+
+    def log(self, name: str, value: tf.Tensor) -> None:
+        """Note a scalar of this step, whose name is in `logged`: for the callbacks, and for the epoch's mean."""
+        self.trackers[name].update_state(value)
+        # Keras cannot take the mean of scalars over several workers (tensorflow/tensorflow#72388).
+        self.logs[name] = tf.reshape(value, [1] if replicas.several_workers(self.distribute_strategy) else [])
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
+        """Do nothing: all is built, and what Keras does here under a strategy would swallow the first batch."""
+
+
+def _inputs(network: keras.Model, first: tf.Tensor, batch: Batch):
+    """Return a network's inputs: labels go to each that has a second one."""
+    return [first, batch["labels"]] if len(network.inputs) > 1 else first
+
+
+def _as_dict(batch, critic_steps: int) -> Batch:
+    """Return a batch as a dict, from any form in which Keras hands it on."""
+    if isinstance(batch, list | tuple):
+        batch = dict(zip(("images", "labels"), (part for part in batch if part is not None), strict=False))
+    elif not isinstance(batch, dict):
+        batch = {"images": batch}
+
+    if critic_steps > 1:
+        size = batch["images"].shape[0]
+        if size is not None and size % critic_steps:
+            raise UsageError(f"a batch must divide by critic_steps, got {size} images for {critic_steps} steps")
+        rest = tf.shape(batch["images"])[0] % critic_steps  # where the size is known only when the step runs
+        tf.debugging.assert_equal(rest, 0, f"a batch must divide by critic_steps, {critic_steps}; use drop_remainder")
+    return batch
+
+
+def _check_players(generator: keras.Model, discriminator: keras.Model, ema_decay: float) -> None:
+    if not 0.0 <= ema_decay < 1.0:
+        raise UsageError(f"ema_decay must be in [0, 1), got {ema_decay}")
+    made, read = generator.outputs[0].shape[1:], discriminator.inputs[0].shape[1:]
+    if made != read:
+        raise UsageError(f"the generator makes {made}, the discriminator reads {read}: the two shapes must be equal")
+
+
+def _check_compile(optimizers: list, penalties: list[Penalty], critic_steps: int, count: int) -> None:
+    if optimizers[0] is optimizers[1]:
+        raise UsageError("each player needs an optimizer of its own: two objects, not one given twice")
+    if type(critic_steps) is not int or critic_steps < 1:
+        raise UsageError(f"critic_steps must be a whole number of at least 1, got {critic_steps!r}")
+    for _, weight, every in penalties:
+        if not 0.0 <= weight < float("inf") or type(every) is not int or every < 1:
+            raise UsageError(f"a penalty needs a weight of at least 0, every at least 1th step, got {weight}, {every}")
+        if every > 1 and count > 1:
+            raise UsageError(f"a penalty every {every} steps cannot be had on {count} replicas; compute it every step")
+    for optimizer in optimizers:
+        clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name, None)]
+        if clips and count > 1:
+            raise UsageError(f"{clips[0]} would clip each of the {count} replicas' gradients by itself; leave it out")

@@ -16,7 +16,7 @@ def build(settings: recipe.Settings) -> gan.GAN:
     few = {
         "mlp_generator": partial(models.mlp_generator, 8, (8,)),
         "mlp_discriminator": partial(models.mlp_discriminator, (4, 4)),
-        "dcgan_generator": lambda width, first_kernel, make=models.dcgan_generator: make(8, 2, first_kernel),
+        "dcgan_generator": lambda widths, first_kernel, make=models.dcgan_generator: make(8, (8, 4, 2), first_kernel),
         "dcgan_discriminator": lambda widths, *rest, make=models.dcgan_discriminator, **options: make(
             (2, 4), *rest, **options
         ),

@@ -56,6 +56,11 @@ def test_an_update_of_one_player_changes_no_weight_of_the_other(player, other):
     assert not changed(before[other], getattr(model, other))
 
 
+def z_of(*words, step: int = 0, count: int = 8) -> np.ndarray:
+    """Return the z that a step draws for one use: ("generator",), or ("discriminator", k) for its k-th step."""
+    return gan.sample_latent(count, LATENT_DIM, gan.fold([0, step], *words, "noise")).numpy().astype(np.float64)
+
+
 def numpy_losses(weights: dict[str, list[np.ndarray]], real: np.ndarray, z: np.ndarray) -> dict[str, float]:
     """Compute both losses of the tiny GAN in float64 NumPy, from the formulas in terms of D."""
     (w, b), (v, c) = weights["generator"], weights["discriminator"]
@@ -67,17 +72,25 @@ def numpy_losses(weights: dict[str, list[np.ndarray]], real: np.ndarray, z: np.n
     }
 
 
+def float64_weights(model: gan.GAN) -> dict[str, list[np.ndarray]]:
+    players = {"generator": model.generator, "discriminator": model.discriminator}
+    return {name: [w.astype(np.float64) for w in player.get_weights()] for name, player in players.items()}
+
+
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
 def test_a_step_is_the_finite_difference_gradient_of_a_numpy_reference(player):
-    """With SGD at rate 1 the change of a weight is minus its gradient."""
+    """With SGD at rate 1 the change of a weight is minus its gradient. The generator meets the new discriminator."""
     model = compiled(tiny(), 1.0, 1.0)
-    networks = {"generator": model.generator, "discriminator": model.discriminator}
-    weights = {name: [w.astype(np.float64) for w in network.get_weights()] for name, network in networks.items()}
-    real = real_batch()
-    z = gan.sample_latent(len(real), LATENT_DIM, [0, 0]).numpy().astype(np.float64)
+    before, real = float64_weights(model), real_batch()
     model.train_step(real)
-    for index, weight in enumerate(weights[player]):
-        step = weight - networks[player].get_weights()[index]
+    after = float64_weights(model)
+    weights = {"generator": before["generator"], "discriminator": before["discriminator"]}
+    words = ("discriminator", 0)
+    if player == "generator":
+        weights, words = weights | {"discriminator": after["discriminator"]}, ("generator",)
+    z = z_of(*words)
+    for weight, new in zip(weights[player], after[player], strict=True):
+        step = weight - new
         for position in np.ndindex(weight.shape):
             value, differences = weight[position], []
             for change in (1e-5, -1e-5):
@@ -90,13 +103,16 @@ def test_a_step_is_the_finite_difference_gradient_of_a_numpy_reference(player):
 
 
 def test_the_reported_losses_are_those_of_the_numpy_reference():
+    """The discriminator's is from before its step, the generator's from between the two."""
     model = compiled(tiny())
-    weights = {"generator": weights_of(model.generator), "discriminator": weights_of(model.discriminator)}
+    before = float64_weights(model)
     logs = model.train_step(real_batch())
-    expected = numpy_losses(weights, real_batch(), gan.sample_latent(8, LATENT_DIM, [0, 0]).numpy())
-    assert float(logs["generator_loss"]) == pytest.approx(expected["generator"], rel=1e-5)
-    assert float(logs["discriminator_loss"]) == pytest.approx(expected["discriminator"], rel=1e-5)
-    assert float(logs["loss"]) == pytest.approx(sum(expected.values()), rel=1e-5)
+    between = before | {"discriminator": float64_weights(model)["discriminator"]}
+    discriminator_loss = numpy_losses(before, real_batch(), z_of("discriminator", 0))["discriminator"]
+    generator_loss = numpy_losses(between, real_batch(), z_of("generator"))["generator"]
+    assert float(logs["generator_loss"]) == pytest.approx(generator_loss, rel=1e-5)
+    assert float(logs["discriminator_loss"]) == pytest.approx(discriminator_loss, rel=1e-5)
+    assert float(logs["loss"]) == pytest.approx(generator_loss + discriminator_loss, rel=1e-5)
 
 
 class Spy(layers.Layer):
@@ -111,22 +127,216 @@ class Spy(layers.Layer):
         return x
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 8])
-def test_the_noise_has_the_batch_s_size_and_every_call_is_in_training_mode(batch_size):
+def spied() -> tuple[gan.GAN, list[Spy]]:
+    """Return a tiny GAN whose players note how they are called."""
     spies = [Spy(), Spy()]
     generator = keras.Sequential([keras.Input((LATENT_DIM,)), spies[0], layers.Dense(SIZE)])
     discriminator = keras.Sequential([keras.Input((SIZE,)), spies[1], layers.Dense(1)])
-    model = compiled(gan.GAN(generator, discriminator))
+    model = gan.GAN(generator, discriminator)
     for spy in spies:
         spy.calls.clear()
-    model.train_step(real_batch(batch_size))
-    assert spies[0].calls == [(batch_size, True)]
-    assert spies[1].calls == [(batch_size, True)] * 2
+    return model, spies
+
+
+@pytest.mark.parametrize(("batch_size", "critic_steps"), [(1, 1), (7, 1), (8, 1), (8, 2), (9, 3)])
+def test_the_noise_has_the_batch_s_size_and_every_call_is_in_training_mode(batch_size, critic_steps):
+    """Each step of the discriminator sees real and fake, the generator's sees fake alone."""
+    model, spies = spied()
+    compiled(model, critic_steps=critic_steps).train_step(real_batch(batch_size))
+    part = batch_size // critic_steps
+    assert spies[0].calls == [(part, True)] * (critic_steps + 1)
+    assert spies[1].calls == [(part, True)] * (2 * critic_steps + 1)
+
+
+def test_only_a_paired_loss_makes_the_generator_s_step_look_at_the_real_images():
+    model, spies = spied()
+
+    def generator_loss(real_logits, fake_logits):
+        return tf.reduce_mean(tf.nn.softplus(real_logits - fake_logits))
+
+    paired = losses.Loss(generator_loss, losses.cross_entropy_discriminator_loss, paired=True)
+    compiled(model, loss=paired).train_step(real_batch())
+    assert len(spies[1].calls) == 4
+
+
+def test_each_of_the_critic_s_steps_sees_its_own_part_of_the_batch():
+    """Its k-th step is that of a model that is given x[k::n] and the same z."""
+    model = compiled(tiny(), critic_steps=2)
+    weights, real = float64_weights(model), real_batch()
+    seen = []
+    step = model.discriminator_step
+    model.discriminator_step = lambda part, seed: seen.append((part["images"], seed)) or step(part, seed)
+    logs = model.train_step(real)
+    np.testing.assert_array_equal(seen[0][0], real[0::2])
+    np.testing.assert_array_equal(seen[1][0], real[1::2])
+    assert (seen[0][1].numpy() != seen[1][1].numpy()).any()
+    moved = float64_weights(model)["discriminator"]
+    assert any((a != b).any() for a, b in zip(weights["discriminator"], moved, strict=True))
+    assert np.isfinite(float(logs["loss"]))
+
+
+@pytest.mark.parametrize("critic_steps", [3, 5])
+def test_a_batch_that_does_not_divide_by_the_critic_s_steps_is_refused(critic_steps):
+    with pytest.raises(ValueError, match=f"divide by critic_steps, got 8 images for {critic_steps} steps"):
+        compiled(tiny(), critic_steps=critic_steps).fit(
+            batches().map(lambda x: tf.ensure_shape(x, (8, SIZE))), verbose=0
+        )
+
+
+def test_a_last_batch_that_does_not_divide_is_refused_when_it_comes():
+    with pytest.raises(tf.errors.InvalidArgumentError, match="divide by critic_steps, 2; use drop_remainder"):
+        compiled(tiny(), critic_steps=2).fit(batches(29), verbose=0)
+
+
+@pytest.mark.parametrize("critic_steps", [0, -1, 1.0, True, None])
+def test_critic_steps_are_a_positive_integer(critic_steps):
+    with pytest.raises(ValueError, match="critic_steps must be a whole number of at least 1"):
+        compiled(tiny(), critic_steps=critic_steps)
+
+
+# Penalties, augmentation, the layers' own losses.
+
+
+def kernel_penalty(critic, real, fake, seed) -> tf.Tensor:
+    """A penalty that is easy to differentiate: the square of the logit of an image of ones, without the bias."""
+    return tf.square(tf.reduce_sum(critic(tf.ones((1, SIZE))) - critic(tf.zeros((1, SIZE)))))
+
+
+@pytest.mark.parametrize(("weight", "every"), [(0.5, 1), (0.5, 3)])
+def test_a_penalty_adds_its_gradient_to_the_discriminator_s_and_a_lazy_one_every_so_often(weight, every):
+    """The generator stands still and the loss is 0, so that nothing but the penalty moves the discriminator."""
+    nothing = losses.Loss(lambda real, fake: 0.0 * tf.reduce_sum(fake), lambda real, fake: 0.0 * tf.reduce_sum(fake))
+    model = compiled(tiny(), 0.0, 0.01, loss=nothing, penalties=[(kernel_penalty, weight, every)])
+    moves = []
+    for _ in range(2 * every + 1):
+        before = model.discriminator.get_weights()[0].astype(np.float64)
+        model.train_step(real_batch())
+        moves.append((before, model.discriminator.get_weights()[0] - before))
+    for step, (kernel, move) in enumerate(moves):
+        expected = -0.01 * weight * every * 2 * kernel.sum() if step % every == 0 else 0.0
+        np.testing.assert_allclose(move, expected, rtol=1e-4, atol=1e-7)
+
+
+def test_a_lazy_penalty_in_a_compiled_step_is_the_one_outside_it():
+    """`fit` compiles the step, so that the choice is made in the graph."""
+    ends = []
+    for fitted in (False, True):
+        keras.utils.set_random_seed(0)
+        model = compiled(tiny(), penalties=[(kernel_penalty, 0.1, 2)])
+        if fitted:
+            model.fit(batches(24), epochs=1, verbose=0)
+        else:
+            for batch in batches(24):
+                model.train_step(batch)
+        ends.append(weights_of(model.discriminator))
+    for eager, compiled_ in zip(*ends, strict=True):
+        np.testing.assert_allclose(eager, compiled_, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("penalty", [(kernel_penalty, -1.0), (kernel_penalty, float("nan")), (kernel_penalty, 1.0, 0)])
+def test_a_penalty_that_cannot_be_is_refused(penalty):
+    with pytest.raises(ValueError, match="a penalty needs a weight of at least 0"):
+        compiled(tiny(), penalties=[penalty])
+
+
+def test_both_players_see_everything_through_the_augmentation():
+    """One that makes all images alike leaves the discriminator nothing to learn from, and the generator no gradient."""
+    model = compiled(tiny(), 1.0, 1.0, augment=lambda images, seed: 0.0 * images)
+    before = weights_of(model.generator), weights_of(model.discriminator)[0]
+    model.train_step(real_batch())
+    assert not changed(before[0], model.generator)
+    np.testing.assert_array_equal(model.discriminator.get_weights()[0], before[1])
+
+
+def test_the_augmentation_draws_anew_in_each_step():
+    seeds = []
+    compiled_model = compiled(tiny(), augment=lambda images, seed: seeds.append(tuple(seed.numpy())) or images)
+    for _ in range(2):
+        compiled_model.train_step(real_batch())
+    assert len(seeds) == 6
+    assert len(set(seeds)) == 4  # for the discriminator's real and fake once, for the generator's once, in two steps
+
+
+@pytest.mark.parametrize("player", ["generator", "discriminator"])
+def test_a_layer_s_own_loss_belongs_to_its_player_s_objective(player):
+    """An L2 regulariser moves its own player by -2 λ w more, and the other by nothing."""
+    ends = {}
+    for weight in (0.0, 0.5):
+        regulariser = {player: keras.regularizers.L2(weight)}
+        keras.utils.set_random_seed(0)
+        generator = keras.Sequential(
+            [keras.Input((LATENT_DIM,)), layers.Dense(SIZE, kernel_regularizer=regulariser.get("generator"))]
+        )
+        discriminator = keras.Sequential(
+            [keras.Input((SIZE,)), layers.Dense(1, kernel_regularizer=regulariser.get("discriminator"))]
+        )
+        rates = {"generator_rate": 0.0, "discriminator_rate": 0.0} | {f"{player}_rate": 1.0}
+        model = compiled(gan.GAN(generator, discriminator), **rates)
+        start = weights_of(getattr(model, player))[0]
+        model.train_step(real_batch())
+        ends[weight] = weights_of(getattr(model, player))[0]
+    np.testing.assert_allclose(ends[0.5] - ends[0.0], -2 * 0.5 * start, rtol=1e-4, atol=1e-6)
+
+
+# Labels.
+
+
+def conditional(critic_reads_labels: bool = True) -> gan.GAN:
+    """Build a GAN whose players both take a label of three, or the generator alone."""
+    z, label = keras.Input((LATENT_DIM,)), keras.Input((), dtype="int32")
+    embedded = layers.Embedding(3, 4)(label)
+    generator = keras.Model([z, label], layers.Dense(SIZE)(layers.Concatenate()([z, embedded])))
+    image, label = keras.Input((SIZE,)), keras.Input((), dtype="int32")
+    x = layers.Concatenate()([image, layers.Embedding(3, 4)(label)]) if critic_reads_labels else image
+    outputs = [layers.Dense(1)(x), layers.Dense(3)(x)]
+    return gan.GAN(generator, keras.Model([image, label] if critic_reads_labels else image, outputs))
+
+
+LABELS = np.arange(8) % 3
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda images, labels: {"images": images, "labels": labels},
+        lambda images, labels: (images, labels),
+        lambda images, labels: (images, labels, None),
+    ],
+)
+def test_a_batch_of_images_and_labels_may_come_in_every_form_that_keras_hands_on(form):
+    ends = []
+    for make in (form, lambda images, labels: {"labels": labels, "images": images}):
+        keras.utils.set_random_seed(0)
+        model = compiled(conditional())
+        model.train_step(make(tf.constant(real_batch()), tf.constant(LABELS)))
+        ends.append(weights_of(model.generator) + weights_of(model.discriminator))
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("critic_reads_labels", [False, True])
+def test_labels_reach_the_networks_that_take_them(critic_reads_labels):
+    """Other labels, other weights; where only the generator takes them, it is its fakes that differ."""
+    ends = []
+    for labels in (LABELS, (LABELS + 1) % 3):
+        keras.utils.set_random_seed(0)
+        model = compiled(conditional(critic_reads_labels))
+        served = tf.data.Dataset.from_tensor_slices({"images": real_batch(), "labels": labels}).batch(8)
+        model.fit(served, verbose=0)
+        ends.append(weights_of(model.discriminator))
+    assert any((one != other).any() for one, other in zip(*ends, strict=True))
+
+
+def test_of_several_outputs_the_first_is_the_logits():
+    model = compiled(conditional())
+    batch = {"images": tf.constant(real_batch()), "labels": tf.constant(LABELS)}
+    logits = model.critic(batch, [0, 0])(batch["images"])
+    np.testing.assert_array_equal(logits, model.discriminator([batch["images"], batch["labels"]])[0])
 
 
 def test_calling_the_gan_is_in_inference_mode():
     """The same z gives the same image whatever stands beside it in the batch."""
-    model = compiled(gan.GAN(models.dcgan_generator(8, width=2), models.dcgan_discriminator(width=2)))
+    model = compiled(gan.GAN(models.dcgan_generator(8, (8, 4, 2)), models.dcgan_discriminator((2, 4))))
     z = gan.sample_latent(5, 8, [0, 1])
     # convolutions of other batch sizes may add in another order: a few float32 roundings of values up to 1
     np.testing.assert_allclose(model(z)[:1], model(z[:1]), atol=1e-6)
@@ -144,6 +354,52 @@ def test_each_step_draws_noise_of_its_own():
     model = compiled(tiny(), 0.0, 0.0)
     seen = [float(model.train_step(real_batch())["generator_loss"]) for _ in range(3)]
     assert len(set(seen)) == 3
+
+
+def test_no_two_uses_of_a_seed_draw_the_same(monkeypatch):
+    """Each step of each player, and the pictures."""
+    seeds, draw = [], gan.sample_latent
+    monkeypatch.setattr(
+        gan, "sample_latent", lambda count, size, seed: seeds.append(tuple(np.array(seed))) or draw(count, size, seed)
+    )
+    model = compiled(tiny(), critic_steps=2)
+    for _ in range(3):
+        model.train_step(real_batch())
+    gan.sample_images(models.mlp_generator(4, (4,)), 2, seed=0)
+    assert len(seeds) == len(set(seeds)) == 3 * 3 + 1
+
+
+def test_words_and_numbers_of_a_seed_are_its_own():
+    words = [("noise",), ("pictures",), ("penalties", 0), ("penalties", 1), ("augmentation", 0), ("noise", "noise")]
+    seeds = [tuple(gan.fold([seed, step], *word).numpy()) for word in words for seed in (0, 1) for step in (0, 1)]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_a_step_that_overflows_repeats_no_noise():
+    """Loss scaling skips it, and the optimizer does not count it; the model does."""
+    model = tiny()
+    huge = [keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1), initial_scale=2.0**127) for _ in range(2)]
+    model.compile(*huge)
+    before = weights_of(model.discriminator)
+    seen = [float(model.train_step(64.0 * real_batch())["generator_loss"]) for _ in range(2)]
+    assert int(huge[1].inner_optimizer.iterations) == 0
+    assert not changed(before, model.discriminator)
+    assert seen[0] != seen[1]
+    assert int(model.steps_taken) == 2
+
+
+def test_update_returns_the_gradients_without_the_loss_s_scale():
+    """SGD at rate 1 moves a weight by minus what is returned, whatever the scale."""
+    for scaled in (False, True):
+        model = tiny()
+        players = [keras.optimizers.SGD(1.0) for _ in range(2)]
+        model.compile(*(keras.optimizers.LossScaleOptimizer(one) if scaled else one for one in players))
+        gradients, update = {}, model.update
+        model.update = lambda player, *rest, update=update, kept=gradients: kept.update({player: update(player, *rest)})
+        before = weights_of(model.generator)
+        model.train_step(real_batch())
+        for gradient, old, new in zip(gradients["generator"], before, weights_of(model.generator), strict=True):
+            np.testing.assert_allclose(gradient, old - new, atol=1e-6)
 
 
 def test_history_holds_the_mean_of_an_epoch_not_its_last_batch():
@@ -180,7 +436,7 @@ def test_training_never_reads_the_average():
 
 
 def test_the_average_covers_the_statistics_of_batch_normalisation():
-    model = compiled(gan.GAN(models.dcgan_generator(8, width=2), models.dcgan_discriminator(width=2), ema_decay=0.0))
+    model = compiled(gan.GAN(models.dcgan_generator(8, (8, 4, 2)), models.dcgan_discriminator((2, 4)), ema_decay=0.0))
     images = np.random.default_rng(0).uniform(-1, 1, (4, 28, 28, 1)).astype(np.float32)
     model.train_step(images)
     for found, expected in zip(model.ema_generator.get_weights(), model.generator.get_weights(), strict=True):
@@ -195,7 +451,7 @@ import keras
 
 def digest(seed):
     keras.utils.set_random_seed(seed)
-    model = gan.GAN(models.dcgan_generator(8, 4), models.dcgan_discriminator(4), seed=seed)
+    model = gan.GAN(models.dcgan_generator(8, (16, 8, 4)), models.dcgan_discriminator((4, 8)), seed=seed)
     print("built", file=sys.stderr)
     model.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3))
     images = data.load("digits").x_train[:256]
@@ -305,7 +561,7 @@ def test_mixed_precision_takes_the_float32_step_within_its_rounding(policy):
 
 
 def test_the_generator_saves_and_loads_in_safe_mode(tmp_path):
-    model = compiled(gan.GAN(models.dcgan_generator(8, 4), models.dcgan_discriminator(4)))
+    model = compiled(gan.GAN(models.dcgan_generator(8, (16, 8, 4)), models.dcgan_discriminator((4, 8))))
     model.ema_generator.save(tmp_path / "generator.keras")
     loaded = keras.saving.load_model(tmp_path / "generator.keras", safe_mode=True)
     z = gan.sample_latent(3, 8, [0, 1])
@@ -314,7 +570,7 @@ def test_the_generator_saves_and_loads_in_safe_mode(tmp_path):
 
 def test_the_saved_generator_can_be_trained_on(tmp_path):
     """A frozen one would also ignore `training=True` in its batch normalisation, and say nothing."""
-    model = compiled(gan.GAN(models.dcgan_generator(8, 4), models.dcgan_discriminator(4)))
+    model = compiled(gan.GAN(models.dcgan_generator(8, (16, 8, 4)), models.dcgan_discriminator((4, 8))))
     model.ema_generator.save(tmp_path / "generator.keras")
     loaded = keras.saving.load_model(tmp_path / "generator.keras")
     assert len(loaded.trainable_variables) == len(model.generator.trainable_variables) > 0

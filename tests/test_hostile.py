@@ -268,7 +268,7 @@ def test_a_generator_cut_short(run, share, capfd):
 def test_the_guard_lets_this_package_s_models_through(tmp_path):
     for number, model in enumerate(
         [
-            models.dcgan_generator(8, 4, 3),
+            models.dcgan_generator(8, (8, 4, 2), 3),
             models.dcgan_discriminator((4, 8, 8), 0.3, 0.2, True),
             models.mlp_generator(8, (4,)),
             models.mlp_discriminator(widths=(4,)),

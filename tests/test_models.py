@@ -157,19 +157,19 @@ def test_each_image_is_made_by_itself_in_inference():
 # Arguments.
 
 
-@pytest.mark.parametrize(("latent_dim", "width"), [(1, 1), (2, 32), (64, 8), (7, 5)])
-def test_latent_dim_and_width_of_the_dcgan(latent_dim, width):
-    generator = models.dcgan_generator(latent_dim, width)
-    dense = 49 * 4 * width
-    expected = latent_dim * dense + 4 * dense + 25 * (8 + 2) * width**2 + 4 * 3 * width + 25 * width
+@pytest.mark.parametrize(("latent_dim", "widths"), [(1, (1, 1, 1)), (2, (3, 32, 8)), (64, (8, 4, 2)), (7, (5, 6, 7))])
+def test_latent_dim_and_widths_of_the_dcgan(latent_dim, widths):
+    generator, (a, b, c) = models.dcgan_generator(latent_dim, widths), widths
+    dense = 49 * a
+    expected = latent_dim * dense + 4 * dense + 25 * (a * b + b * c + c) + 4 * (b + c)
     assert generator.count_params() == expected
     assert generator(noise(3, latent_dim)).shape == (3, 28, 28, 1)
-    discriminator = models.dcgan_discriminator(width)
-    assert discriminator.count_params() == 26 * width + (50 * width**2 + 2 * width) + 49 * 2 * width + 1
+    discriminator = models.dcgan_discriminator((a, b))
+    assert discriminator.count_params() == 26 * a + (25 * a + 1) * b + 49 * b + 1
 
 
 def test_further_convolutions_and_other_kernels_of_the_dcgan():
-    generator = models.dcgan_generator(width=8, first_kernel=3)
+    generator = models.dcgan_generator(widths=(32, 16, 8), first_kernel=3)
     kernels = [layer.kernel.shape for layer in layers_of(generator, layers.Conv2DTranspose)]
     assert kernels == [(3, 3, 16, 32), (5, 5, 8, 16), (5, 5, 1, 8)]
     discriminator = models.dcgan_discriminator((4, 6, 8), dropout=0.5, input_noise=0.2)
@@ -181,7 +181,7 @@ def test_further_convolutions_and_other_kernels_of_the_dcgan():
 
 
 def test_input_noise_is_for_training_only():
-    discriminator, real = models.dcgan_discriminator(8, dropout=0.0, input_noise=0.5), images()
+    discriminator, real = models.dcgan_discriminator((8, 16), dropout=0.0, input_noise=0.5), images()
     calm = [discriminator(real, training=False).numpy() for _ in range(2)]
     noisy = [discriminator(real, training=True).numpy() for _ in range(2)]
     np.testing.assert_array_equal(*calm)
@@ -205,15 +205,15 @@ def test_a_discriminator_with_the_minibatch_s_deviation_survives_its_file(tmp_pa
     np.testing.assert_array_equal(again(images(), training=False), discriminator(images(), training=False))
 
 
-@pytest.mark.parametrize("bad", [-0.1, float("nan"), float("inf")])
-def test_input_noise_must_not_be_negative(bad):
-    with pytest.raises(ValueError, match="input_noise must be 0 or more"):
+@pytest.mark.parametrize("bad", [-0.1, 1.0, float("nan"), float("inf")])
+def test_input_noise_must_be_below_1(bad):
+    with pytest.raises(ValueError, match=r"input_noise must be in \[0, 1\), got"):
         models.dcgan_discriminator(input_noise=bad)
 
 
 @pytest.mark.parametrize("bad", [0, -1, 1.5, True, "64"], ids=repr)
 def test_every_width_of_the_dcgan_must_be_a_positive_integer(bad):
-    with pytest.raises(ValueError, match=rf"width\[1\] must be a positive integer, got {bad!r}"):
+    with pytest.raises(ValueError, match=rf"widths\[1\] must be a positive integer, got {bad!r}"):
         models.dcgan_discriminator((8, bad))
 
 
@@ -248,9 +248,7 @@ def test_without_dropout_there_is_no_layer_of_it(build):
     ("build", "argument"),
     [
         (models.dcgan_generator, "latent_dim"),
-        (models.dcgan_generator, "width"),
         (models.dcgan_generator, "first_kernel"),
-        (models.dcgan_discriminator, "width"),
         (models.mlp_generator, "latent_dim"),
     ],
 )
@@ -264,6 +262,19 @@ def test_a_size_must_be_a_positive_integer(build, argument, bad):
 def test_every_width_must_be_a_positive_integer(build, bad):
     with pytest.raises(ValueError, match=rf"widths\[1\] must be a positive integer, got {bad!r}"):
         build(widths=(8, bad, 8))
+
+
+@pytest.mark.parametrize("bad", [64, None, "64", 1.5], ids=repr)
+@pytest.mark.parametrize("build", GENERATORS + DISCRIMINATORS)
+def test_widths_are_a_tuple(build, bad):
+    with pytest.raises(ValueError, match=f"widths must be a tuple of positive integers, got {bad!r}"):
+        build(widths=bad)
+
+
+@pytest.mark.parametrize("widths", [(), (8,), (8, 8, 8, 8)])
+def test_the_dcgan_s_generator_has_three_hidden_layers(widths):
+    with pytest.raises(ValueError, match="widths must be three numbers"):
+        models.dcgan_generator(widths=widths)
 
 
 @pytest.mark.parametrize("bad", [1.0, 1, 2, -0.1, float("nan"), float("inf")])

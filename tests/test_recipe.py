@@ -33,7 +33,7 @@ def untrained():
 
 def grid(generator) -> np.ndarray:
     """Draw the grid that a frame shows."""
-    z = gan.sample_latent(pictures.FRAME_GRID, 100, [0, gan.PICTURES_SEED])
+    z = gan.sample_latent(pictures.FRAME_GRID, 100, gan.fold([0, 0], "pictures", "noise"))
     return plots.image_grid(data.to_uint8(generator(z, training=False)))
 
 

@@ -141,7 +141,7 @@ def test_without_tensorboard_scores_are_made_and_one_line_says_what_is_missing(t
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     history = callbacks.History(callbacks.Schedule(images=32, steps_per_epoch=10, epochs=1), tmp_path)
-    judging = pictures.Scores(history, data.to_float(data.load("digits").x_test), every=5, seed=0)
+    judging = pictures.Scores(history, {"images": data.to_float(data.load("digits").x_test)}, every=5, seed=0)
     judging.set_model(gan.GAN(models.mlp_generator(8, (4,)), models.mlp_discriminator((4,))))
     judging.on_train_begin()
     assert set(history.scores) == {"step", "images", "seconds", *evaluator.QUICK_SCORES}

@@ -16,20 +16,12 @@ FRAME_COUNT = 40
 FRAME_GRID = 25  # images in a frame
 
 
-def drawn(model: gan.GAN, batch, seed: int) -> np.ndarray:
-    """Draw the averaged generator's images for a batch, uint8, the same noise at every step of the training."""
-    inputs = picture_inputs(model, batch, seed)
-    count = len(tf.nest.flatten(inputs)[0])
+def drawn(model: gan.GAN, batch: gan.Batch, seed: int) -> np.ndarray:
+    """Draw the averaged generator's images for a batch, uint8, from the same noise at every step of the training."""
+    inputs = model.generator_inputs(batch, gan.fold([seed, 0], "pictures"))
+    count = len(batch["images"])
     parts = [tf.nest.map_structure(lambda x, i=i: x[i : i + 500], inputs) for i in range(0, count, 500)]
     return np.concatenate([data.to_uint8(model.ema_generator(part, training=False)) for part in parts])
-
-
-def picture_inputs(model: gan.GAN, batch, seed: int):
-    """Return what the generator draws a batch's pictures from."""
-    stream = [seed, gan.PICTURES_SEED]
-    if hasattr(model, "generator_inputs"):
-        return model.generator_inputs(batch, stream)
-    return gan.sample_latent(len(tf.nest.flatten(batch)[0]), model.latent_dim, stream)
 
 
 class Frames(Counting):
@@ -38,11 +30,11 @@ class Frames(Counting):
     Args:
         folder: in which frames/ is made; a frame's name is the number of images seen by then.
         schedule: of the training.
-        batch: what `GAN.fit` is served, a picture a row; only labels count.
+        batch: images, and labels where the GAN is served any: a picture is drawn for each row.
         seed: of the pictures.
     """
 
-    def __init__(self, folder: Path, schedule: Schedule, batch, seed: int):
+    def __init__(self, folder: Path, schedule: Schedule, batch: gan.Batch, seed: int):
         super().__init__()
         self.folder, self.schedule, self.batch, self.seed = folder, schedule, batch, seed
         self.steps = frame_steps(schedule.total_steps)
@@ -74,18 +66,18 @@ class Scores(Counting):
 
     Args:
         history: keeps the scores; comes before this one in the list. Its folder gets scores.csv and tensorboard/.
-        batch: as many real images as are to be judged, beside labels where the GAN is served any.
+        batch: the real images, and labels where the GAN is served any: a fake is drawn for each row.
         every: steps from one evaluation to the next.
         seed: of the noise, the same for each evaluation.
         signals: may cut an evaluation short; it is made up for when the training goes on.
     """
 
-    def __init__(self, history: History, batch, every: int, seed: int, signals: Signals | None = None):
+    def __init__(self, history: History, batch: gan.Batch, every: int, seed: int, signals: Signals | None = None):
         super().__init__()
         self.history, self.batch, self.every, self.seed = history, batch, every, seed
         self.signals = signals or Signals()
         self.evaluator = evaluator.Evaluator()
-        self.real = self.evaluator.extract(data.to_uint8(batch["images"] if isinstance(batch, dict) else batch))
+        self.real = self.evaluator.extract(data.to_uint8(batch["images"]))
         self.writer = tensorboard_writer(history.folder)
 
     def on_train_begin(self, logs=None):

@@ -24,7 +24,7 @@ def build(settings: Settings) -> gan.GAN:
     policy = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy(settings.precision)
     if settings.model == "dcgan":
-        generator = models.dcgan_generator(width=32, first_kernel=3)
+        generator = models.dcgan_generator(widths=(128, 64, 32), first_kernel=3)
         discriminator = models.dcgan_discriminator((32, 128, 256), 0.0, input_noise=0.2, minibatch_stddev=True)
         rate, betas = 1e-3, (0.0, 0.99)
     else:

@@ -19,10 +19,10 @@ from gan_tf.untrusted import load_model
 GIF_BYTES = 300_000
 OUTPUTS = ("generator.keras", "progress.gif", "samples.png", "losses.png")  # in the order in which they are written
 PRETRAINED = Path(__file__).parent.with_name("pretrained.npz")
-PRETRAINED_SHA256 = "9ab28c8fca3dbd0e38cd67732719c37f3ce0da9145ef3763811f6bb44cb3a46e"
+PRETRAINED_SHA256 = "d5e4b75e66f3086f4053fc1c971d8c8897ac0627c0f5158fc50843763903814e"
 
 
-def write_outputs(folder: Path, model: gan.GAN, batch, seed: int) -> None:
+def write_outputs(folder: Path, model: gan.GAN, batch: gan.Batch, seed: int) -> None:
     """Write a finished run's generator and then the pictures, none of which is worth losing it.
 
     Args:

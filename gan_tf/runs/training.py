@@ -161,8 +161,8 @@ def resolve(
 
 def schedule_of(run: Run) -> Schedule:
     """Return how long a run is: a step takes a batch for each of the discriminator's steps."""
-    critic_steps, there = getattr(run.model, "critic_steps", 1), len(run.dataset.x_train)
-    images = run.settings.batch_size * critic_steps
+    there = len(run.dataset.x_train)
+    images = run.settings.batch_size * run.model.critic_steps
     if images > there:
         raise UsageError(f"a step takes batch_size x critic_steps = {images} images, of at most the {there} there are")
     return Schedule(images, there // images, run.settings.epochs)
@@ -199,16 +199,15 @@ def shown_by(run: Run, history: History, evaluate_every: int | None, signals: Si
     return listed
 
 
-def first_rows(run: Run, part: str, count: int | None = None) -> tf.Tensor | dict[str, tf.Tensor]:
-    """Return the first rows of the dataset's part as a batch of what the GAN is served."""
+def first_rows(run: Run, part: str, count: int | None = None) -> gan.Batch:
+    """Return the first rows of a part of the dataset, "train" or "test", as a batch."""
     images, labels = (getattr(run.dataset, f"{axis}_{part}")[:count] for axis in "xy")
-    images = data.to_float(images)
-    return {"images": images, "labels": tf.cast(labels, tf.int32)} if is_labelled(run.model) else images
+    return {"images": data.to_float(images)} | ({"labels": tf.constant(labels)} if is_labelled(run.model) else {})
 
 
 def is_labelled(model: gan.GAN) -> bool:
-    """Return whether one of the GAN's networks wants labels."""
-    return getattr(model, "labelled", False)
+    """Return whether the GAN is served labels: where a network has a second input, or the model says `labelled`."""
+    return getattr(model, "labelled", any(len(player.inputs) > 1 for player in (model.generator, model.discriminator)))
 
 
 def fit(run: Run, callbacks: list[keras.callbacks.Callback], signals: Signals) -> None:
