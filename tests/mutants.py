@@ -361,6 +361,20 @@ MUTANTS = (
         "no worker leaves while another still works",
     ),
     Mutant(
+        "gan_tf/runs/devices.py",
+        'named = isinstance(error, LOST) or "ollective" in str(error.message)',
+        "named = True",
+        (f"{DEVICES}test_only_a_lost_worker_is_called_lost",),
+        "an error of this worker is not called the loss of another",
+    ),
+    Mutant(
+        "gan_tf/runs/devices.py",
+        "lambda batch: tf.nest.map_structure(cut, batch)",
+        'lambda batch: cut(batch) if tf.is_tensor(batch) else batch | {"images": cut(batch["images"])}',
+        (f"{DEVICES}test_a_batch_of_images_and_labels_is_cut_alike",),
+        "labels go to the replica of their images",
+    ),
+    Mutant(
         "gan_tf/gan.py",
         "if clips and count > 1:",
         "if False:",
@@ -472,6 +486,30 @@ MUTANTS = (
         "epochs = self.means(max(1, self.schedule.steps_per_epoch // 2))",
         (f"{RUNS}test_history_has_a_row_an_epoch",),
         "history.csv has a row an epoch, not two",
+    ),
+    Mutant(
+        "gan_tf/runs/folder.py",
+        "except (OSError, RunError, ValueError) as error:",
+        "except ZeroDivisionError as error:",
+        (
+            f"{RUNS}test_views_that_cannot_be_written_are_warned_of_once_and_end_nothing",
+            f"{RUNS}test_a_gif_that_is_too_large_ends_nothing",
+        ),
+        "a table or picture that cannot be written ends no training",
+    ),
+    Mutant(
+        "gan_tf/runs/training.py",
+        "            keras.utils.set_random_seed(settings.seed)",
+        "            pass",
+        (f"{RUNS}test_a_gan_of_one_s_own_continues_to_the_same_bits[WGAN-GP]",),
+        "a GAN of one's own trains to the same bits twice, whatever its builder seeds",
+    ),
+    Mutant(
+        "gan_tf/runs/training.py",
+        "images = run.settings.batch_size * run.model.critic_steps",
+        "images = run.settings.batch_size",
+        (f"{RUNS}test_a_gan_of_one_s_own_continues_to_the_same_bits[WGAN-GP]",),
+        "a step serves a batch for each step of the critic",
     ),
     Mutant(
         "gan_tf/runs/callbacks.py",

@@ -14,12 +14,14 @@ import imageio.v3 as iio
 import keras
 import kills
 import numpy as np
+import on_top
 import pytest
 import small
 from conftest import SETTINGS
 
+import gan_tf
 from gan_tf import data, plots, runs
-from gan_tf.runs import checkpoints, pictures, recipe
+from gan_tf.runs import checkpoints, pictures, recipe, results
 
 pytestmark = pytest.mark.slow
 
@@ -186,6 +188,43 @@ def test_mnist_continues_to_the_same_bits(tmp_path):
         train(tmp_path / "parts", settings, callbacks=signal_in(3))
     train(tmp_path / "parts", settings)
     assert kills.differences(tmp_path / "whole", tmp_path / "parts") == []
+
+
+OWN = {"WGAN-GP": 250, "ACGAN": 50, "gradient norms": 50}  # of on_top.py, and the images of one of its steps
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_gan_of_one_s_own_continues_to_the_same_bits(tmp_path, name):
+    """Critic steps, labels, more columns: with frames, tables and the GIF, like any other run."""
+    settings, build = recipe.Settings(dataset="digits", epochs=1, batch_size=50), on_top.BUILDS[name][0]
+    runs.train(tmp_path / "whole", settings, build=build)
+    with pytest.raises(runs.Stopped, match="stopped at step 4 of"):
+        runs.train(tmp_path / "parts", settings, build=build, callbacks=signal_in(4))
+    runs.train(tmp_path / "parts", settings, build=build)
+    assert kills.differences(tmp_path / "whole", tmp_path / "parts") == []
+
+    (row,) = rows(tmp_path / "whole")
+    assert (int(row["step"]), int(row["images"])) == (1500 // OWN[name], 1500)
+    assert ("generator_gradient_norm" in row) == (name == "gradient norms")
+    assert json.loads((tmp_path / "whole" / "config.json").read_text())["build"] == f"on_top:{build.__name__}"
+
+
+def test_a_step_of_more_images_than_there_are_is_refused(tmp_path):
+    """400 for each of the five steps of the critic."""
+    settings = recipe.Settings(dataset="digits", epochs=1, batch_size=400)
+    with pytest.raises(gan_tf.UsageError, match="critic_steps = 2000 images, of at most the 1500") as error:
+        runs.train(tmp_path / "run", settings, build=on_top.wgan_gp)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_callback_of_one_s_own_can_end_a_run(tmp_path):
+    """As EarlyStopping does; what is made from a run is made."""
+    end = After(8, lambda model: setattr(model, "stop_training", True))
+    train(tmp_path / "run", callbacks=[end])
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1"]
+    assert max((tmp_path / "run" / "checkpoints").glob("*.npz")).stem == "000000008"
+    assert (tmp_path / "run" / "generator.keras").exists()
 
 
 class Killed(BaseException):
@@ -465,6 +504,42 @@ def test_a_full_disk_is_told_in_one_line_and_the_last_checkpoint_stays(tmp_path,
         "000000002.npz",
         "000000004.npz",
     ]
+
+
+def test_views_that_cannot_be_written_are_warned_of_once_and_end_nothing(tmp_path, capsys):
+    """As on Windows, where a table is open in another program. Folders stand in their places."""
+    views = ("history.csv", "losses.csv", "scores.csv", "samples.png", "losses.png", "progress.gif")
+
+    def obstruct(_):
+        for name in views:
+            (tmp_path / "run" / name).unlink(missing_ok=True)  # scores.csv has a row of before the training
+            (tmp_path / "run" / name).mkdir()
+
+    train(tmp_path / "run", evaluate_every=5, callbacks=[Before(1, obstruct)])
+    assert runs.load_generator(tmp_path / "run")
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    named = [line.split(" is not up to date")[0].split("/")[-1] for line in warnings]
+    assert sorted(named) == sorted([*views, "scores.png"])
+    for name in views:
+        (tmp_path / "run" / name).rmdir()
+    train(tmp_path / "run")  # makes up for them
+    assert all((tmp_path / "run" / name).is_file() for name in views if name != "scores.csv")
+
+
+def test_a_gif_that_is_too_large_ends_nothing(tmp_path, monkeypatch, capsys):
+    """Its limit stands for larger pictures, or coloured ones: the generator is there, and a line says what is not."""
+    monkeypatch.setattr(results, "GIF_BYTES", 1000)
+    train(tmp_path / "run")
+    assert runs.load_generator(tmp_path / "run")
+    assert (tmp_path / "run" / "samples.png").exists()
+    assert "progress.gif" in capsys.readouterr().out
+
+
+def test_the_public_names_come_when_they_are_asked_for():
+    assert set(runs.HOMES) == set(runs.__all__)
+    assert all(getattr(runs, name) is not None for name in runs.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Trainer'"):
+        _ = runs.Trainer
 
 
 def test_a_batch_larger_than_the_dataset_is_refused_before_anything_is_made(tmp_path):

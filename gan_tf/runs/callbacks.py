@@ -217,16 +217,19 @@ class ProgressBar(Counting):
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
-        self.bar = self.bar or tqdm(
-            total=self.history.schedule.total_steps,
-            initial=self.step,
-            unit="step",
-            desc=self.name,
-            mininterval=0.1 if sys.stderr.isatty() else 2.0,
-        )
+        if not self.bar and self.step < self.history.schedule.total_steps:
+            self.bar = tqdm(
+                total=self.history.schedule.total_steps,
+                initial=self.step,
+                unit="step",
+                desc=self.name,
+                mininterval=0.1 if sys.stderr.isatty() else 2.0,
+            )
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
+        if not self.bar:  # trained for longer than planned
+            return
         shown = {name: np.mean(logs[f"{name}_loss"]) for name in ("generator", "discriminator")}
         if self.history.scores:
             shown["Fréchet"] = self.history.scores["frechet_distance"][-1]

@@ -94,6 +94,7 @@ def train(
             with lock(folder):
                 pass  # who is refused is told before anything is built
         with strategy.scope():
+            keras.utils.set_random_seed(settings.seed)  # of the order of the images, too, whatever `build` does
             model = build(settings)
         run = Run(folder, asked, settings, dataset, strategy, model)
         history = History(schedule_of(run), folder if chief else None)
