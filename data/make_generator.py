@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from gan_tf import data, evaluator, models, runs
+from gan_tf.runs import results
 
 
 def arguments_of(generator: keras.Model) -> dict:
@@ -41,8 +42,10 @@ if __name__ == "__main__":
     print(f"{runs.PRETRAINED.name}: {runs.PRETRAINED.stat().st_size:,} bytes")
     digest = hashlib.sha256(runs.PRETRAINED.read_bytes()).hexdigest()
     if digest != runs.PRETRAINED_SHA256:
-        print(f"say PRETRAINED_SHA256 = {digest!r} in gan_tf/runs, or it refuses the file; data/README.md, too")
-        runs.PRETRAINED_SHA256 = digest
+        print(
+            f"say PRETRAINED_SHA256 = {digest!r} in gan_tf/runs/results.py, which refuses it else; data/README.md, too"
+        )
+        results.PRETRAINED_SHA256 = digest
     mnist = data.load("mnist")
     before, after = distance(trained, mnist), distance(runs.pretrained_generator(), mnist)
     print(f"Fréchet distance in 32 bits {before:.3f}, in 16 bits {after:.3f}")

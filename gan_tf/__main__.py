@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from gan_tf import import_tensorflow_quietly
+from gan_tf import UsageError, import_tensorflow_quietly
 
 EPILOG = """\
 examples:
@@ -48,7 +48,7 @@ def outcome(options) -> tuple[int, str]:
         if os.environ.get("GAN_TF_TRACEBACK") and not number:
             raise
         again = f". Continue with: python -m gan_tf {shlex.join(sys.argv[1:])}" if number else ""
-        code = 128 + number if number else 2 if type(error) is ValueError else 1
+        code = 128 + number if number else 2 if isinstance(error, UsageError) or type(error) is ValueError else 1
         return code, " ".join(told(error).split()) + again
     return 0, ""
 
@@ -69,7 +69,7 @@ def leave(code: int) -> NoReturn:
 
 def told(error: Exception) -> str:
     """Return what the user is told: our own messages as they are, of others what kind they are, too."""
-    if type(error).__module__.startswith("gan_tf.") or type(error) is ValueError:
+    if type(error).__module__.split(".")[0] == "gan_tf" or type(error) is ValueError:
         return str(error)
     if isinstance(error, OSError) and error.strerror:
         return f"{error.filename or 'a file'}: {error.strerror}"
@@ -181,17 +181,17 @@ def train_run(options, runs) -> None:
 
 def sample_run(options, runs) -> None:
     """Draw images from a finished run's generator, always the same ones for the same seed."""
-    runs.check_memory(4000 * options.count, f"drawing {options.count} images")  # z, uint8, and a copy of these
+    from gan_tf import files
+
+    files.check_memory(4000 * options.count, f"drawing {options.count} images")  # z, uint8, and a copy of these
     images = runs.sample_images(runs.load_generator(options.run), options.count, options.seed)
-    with runs.errors_named(options.out):
-        runs.write_images(options.out, images)
+    runs.write_images(options.out, images)
     print(f"{options.count} images are at {options.out}")
 
 
 def gif_run(options, runs) -> None:
     """Make the progress GIF from the frames of a run, finished or not."""
-    with runs.errors_named(options.out):
-        runs.write_gif(options.run, options.out)
+    runs.write_gif(options.run, options.out)
     print(f"The progress GIF is at {options.out}")
 
 

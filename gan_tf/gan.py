@@ -39,7 +39,7 @@ def sample_images(generator: keras.Model, count: int, seed: int, progress=iter) 
 
     The same seed gives the same images. `progress` wraps the iteration over batches, as `tqdm` does.
     """
-    z = sample_latent(count, generator.input_shape[-1], fold([seed, 0], "pictures"))
+    z = sample_latent(count, generator.input_shape[-1], fold([seed, 0], "pictures", "noise"))
     batches = progress(range(0, count, 500))
     return np.concatenate([data.to_uint8(generator(z[i : i + 500], training=False)) for i in batches])
 

@@ -271,6 +271,38 @@ def test_one_device_needs_no_strategy():
     assert replicas.mean_over_replicas(x) is x
 
 
+def test_a_batch_of_images_and_labels_is_cut_alike(two):
+    numbers = tf.data.Dataset.range(8).map(lambda n: {"images": tf.stack([n, n]), "labels": 10 * n})
+    (batch,) = devices.distribute(numbers.batch(8, drop_remainder=True), two)
+    parts = {name: two.experimental_local_results(values) for name, values in batch.items()}
+    assert [part.numpy().tolist() for part in parts["labels"]] == [[0, 10, 20, 30], [40, 50, 60, 70]]
+    for images, labels in zip(parts["images"], parts["labels"], strict=True):
+        np.testing.assert_array_equal(10 * images[:, 0], labels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message", "lost"),
+    [
+        ("UnavailableError", "Collective ops is aborted by: recvmsg:Connection reset by peer", True),
+        ("AbortedError", "", True),
+        ("InternalError", "Collective ops is aborted by: failed to connect to all addresses", True),
+        ("CancelledError", "[_Derived_]Collective operation was cancelled", True),
+        ("InternalError", "Blas GEMM launch failed", False),
+        ("ResourceExhaustedError", "Collective ops is aborted by: OOM when allocating tensor", False),
+        ("InvalidArgumentError", "Incompatible shapes: [3] vs. [4]", False),
+    ],
+)
+def test_only_a_lost_worker_is_called_lost(monkeypatch, kind, message, lost):
+    """A worker that has no memory left, or a bad shape, says so; on one machine nobody can be lost."""
+    raised = getattr(tf.errors, kind)(None, None, message)
+    for several in (True, False):
+        monkeypatch.setattr(replicas, "several_workers", lambda strategy, several=several: several)
+        expected = devices.LostWorkerError if lost and several else type(raised)
+        with pytest.raises(expected) as error, devices.lost_workers_named(devices.strategy("one")):
+            raise raised
+        assert error.type is expected
+
+
 # several processes
 
 COMMAND = ["train", "--dataset", "digits", "--epochs", "2", "--batch-size", "300", "--model", "mlp"]

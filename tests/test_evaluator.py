@@ -4,7 +4,6 @@ import copy
 import csv
 import hashlib
 import json
-import os
 import re
 import shutil
 import signal
@@ -13,11 +12,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import small
 import tensorflow as tf
 from conftest import SETTINGS
 
 from gan_tf import data, evaluator, metrics, runs
-from gan_tf.runs import checkpoints, scorer, trainer
+from gan_tf.runs import results
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -158,7 +158,7 @@ def test_the_shipped_generator_draws_every_digit(judge):
 
 def test_a_damaged_shipped_generator_is_named(tmp_path, monkeypatch):
     bad = tmp_path / "pretrained.npz"
-    monkeypatch.setattr(runs, "PRETRAINED", bad)
+    monkeypatch.setattr(results, "PRETRAINED", bad)
     for content in (None, b"", b"no archive", b"PK\x03\x04 half of one"):
         if content is not None:
             bad.write_bytes(content)
@@ -171,7 +171,7 @@ def test_another_generator_in_the_shipped_ones_place_is_named(tmp_path, monkeypa
         arrays = dict(archive)
     arrays["00"] = arrays["00"] * np.float16(1.001)  # as good a generator, and not the one whose scores are published
     np.savez_compressed(tmp_path / "pretrained.npz", **arrays)
-    monkeypatch.setattr(runs, "PRETRAINED", tmp_path / "pretrained.npz")
+    monkeypatch.setattr(results, "PRETRAINED", tmp_path / "pretrained.npz")
     with pytest.raises(runs.RunError, match=r"its SHA-256 is .*, that of the shipped one d5e4b75e66f3"):
         runs.pretrained_generator()
 
@@ -312,27 +312,41 @@ def test_evaluation_changes_nothing_in_the_training(scored, tmp_path):
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-@pytest.mark.slow
-def test_a_run_stopped_and_continued_keeps_its_scores(scored, tmp_path, monkeypatch):
-    """Also where the second part does not evaluate, or evaluates at other steps."""
-    original = trainer.Trainer.on_train_batch_end
+class StopIn(keras.callbacks.Callback):
+    """Let the process get a signal in a step of the run."""
 
-    def end(self, batch, logs=None):
-        original(self, batch, logs)
-        if self.step == 7:
-            self._on_signal(15, None)
-            self.gan.stop_training = True
+    def __init__(self, step: int):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.steps_taken) == self.step:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.mark.slow
+def test_a_run_stopped_and_continued_keeps_its_scores(scored, tmp_path):
+    """Also where the second part does not evaluate, or evaluates at other steps."""
 
     whole = [{k: v for k, v in row.items() if k != "seconds"} for row in rows(scored / "scores.csv")]
     for name, every, expected in (("same", 5, whole), ("none", None, whole[:2]), ("other", 6, [*whole[:2], whole[3]])):
-        with monkeypatch.context() as patch:
-            patch.setattr(trainer.Trainer, "on_train_batch_end", end)
-            with pytest.raises(runs.Stopped):
-                runs.train(tmp_path / name, SETTINGS, evaluate_every=5)
+        with pytest.raises(runs.Stopped):
+            runs.train(tmp_path / name, SETTINGS, evaluate_every=5, callbacks=[StopIn(7)])
         runs.train(tmp_path / name, SETTINGS, evaluate_every=every)
         found = [{k: v for k, v in row.items() if k != "seconds"} for row in rows(tmp_path / name / "scores.csv")]
         assert found == expected
         assert "frechet_distance" in rows(tmp_path / name / "history.csv")[-1]
+
+
+@pytest.mark.slow
+def test_a_run_that_is_scored_from_its_second_epoch_on(tmp_path):
+    """The first one's row has the same columns and no scores."""
+    with pytest.raises(runs.Stopped):
+        runs.train(tmp_path / "run", SETTINGS, build=small.build, callbacks=[StopIn(7)])
+    runs.train(tmp_path / "run", SETTINGS, evaluate_every=5, build=small.build)
+    assert [row["step"] for row in rows(tmp_path / "run" / "scores.csv")] == ["7", "10", "12"]
+    first, last = rows(tmp_path / "run" / "history.csv")
+    assert (first["frechet_distance"], last["frechet_distance"] == "nan") == ("nan", False)
 
 
 @pytest.mark.slow
@@ -341,26 +355,28 @@ def test_scores_of_another_evaluator_are_not_continued(scored, tmp_path):
     (folder / "generator.keras").unlink()  # unfinished
     newest = max((folder / "checkpoints").glob("*.npz"))
     with np.load(newest) as archive:
-        content = dict(archive) | {"scored_by": np.array("0" * 64)}
+        content = dict(archive) | {"history.scored_by": np.array("0" * 64)}
     np.savez(newest, **content)
-    with pytest.raises(checkpoints.RunError, match="another evaluator"):
+    with pytest.raises(runs.RunError, match="another evaluator"):
         runs.train(folder, SETTINGS, evaluate_every=5)
 
 
 @pytest.mark.slow
 def test_a_signal_while_scoring_is_obeyed_and_the_scores_are_made_up_for(scored, tmp_path, monkeypatch):
-    original, calls = scorer.sample_images, []
+    original, calls = evaluator.quick_scores, []
 
-    def signalled(*arguments):
+    def signalled(*judged):
         calls.append(len(calls))
         if len(calls) == 3:  # those of step 10
-            os.kill(os.getpid(), signal.SIGTERM)
-        return original(*arguments)
+            signal.raise_signal(signal.SIGTERM)
+            calls.append("went on")
+        return original(*judged)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scorer, "sample_images", signalled)
+        patch.setattr(evaluator, "quick_scores", signalled)
         with pytest.raises(runs.Stopped, match="stopped at step 10 of 12, saved"):
             runs.train(tmp_path / "run", SETTINGS, evaluate_every=5)
+    assert calls == [0, 1, 2]  # at once
     assert [row["step"] for row in rows(tmp_path / "run" / "scores.csv")] == ["0", "5"]
     runs.train(tmp_path / "run", SETTINGS, evaluate_every=5)
     for name in ("scores.csv", "history.csv"):

@@ -28,6 +28,7 @@ from hypothesis import strategies as st
 from gan_tf import __main__ as command_line
 from gan_tf import evaluator, files, gan, models, runs, untrusted
 from gan_tf.runs import checkpoints, devices, recipe
+from gan_tf.runs.folder import read_config
 
 TRAIN = ("--dataset", "digits", "--epochs", "2", "--batch-size", "250", "--model", "mlp")  # those of `finished`
 QUICK = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -130,7 +131,7 @@ def test_a_config_cut_or_changed_anywhere(finished, tmp_path_factory, data):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     (folder / "config.json").write_bytes(content)
     try:
-        found = runs.read_config(folder)
+        found = read_config(folder)
     except runs.RunError as error:
         found = str(error)
     assert isinstance(found, dict) or (found.startswith(str(folder)) and "\n" not in found)
@@ -279,7 +280,7 @@ def test_a_generator_cut_short(run, share, capfd):
 def test_the_guard_lets_this_package_s_models_through(tmp_path):
     for number, model in enumerate(
         [
-            models.dcgan_generator(8, 4, 3),
+            models.dcgan_generator(8, (8, 4, 2), 3),
             models.dcgan_discriminator((4, 8, 8), 0.3, 0.2, True),
             models.mlp_generator(8, (4,)),
             models.mlp_discriminator(widths=(4,)),
@@ -303,13 +304,14 @@ def tiny(tmp_path_factory):
     model.compile(keras.optimizers.Adam(), keras.optimizers.Adam())
     config = {
         "settings": {},
+        "build": "",
         "replicas": 1,
         "dataset_sha256": "",
         "versions": {"gan_tf": "", "tensorflow": "", "keras": ""},
     }
-    records = {"losses": np.zeros((3, 2)), "epoch_seconds": np.zeros(1), "seconds": np.array(1.0)}
+    records = {"losses.step": np.arange(1, 4), "losses.seconds": np.ones(3), "losses.generator_loss": np.zeros(3)}
     folder = tmp_path_factory.mktemp("tiny")
-    checkpoints.save(folder, model, 3, records | {"config": np.array(json.dumps(config))})
+    checkpoints.save(folder, model, 3, records | {"run.config": np.array(json.dumps(config))})
     return model, config, (folder / "000000003.npz").read_bytes()
 
 
@@ -322,7 +324,7 @@ def restored(tmp_path, tiny, content: bytes, name="000000003.npz"):
 
 
 def test_a_good_checkpoint_is_restored(tmp_path, tiny):
-    assert restored(tmp_path, tiny, tiny[2])["losses"].shape == (3, 2)
+    assert restored(tmp_path, tiny, tiny[2])["losses.generator_loss"].shape == (3,)
     assert restored(tmp_path, tiny, tiny[2], "notes.npz") is None  # not a checkpoint's name
     with pytest.raises(runs.RunError, match="every checkpoint"):
         restored(tmp_path, tiny, tiny[2], "000000004.npz")  # of another step than its name says
@@ -359,15 +361,18 @@ def packed(arrays) -> bytes:
 @pytest.mark.parametrize(
     "extra",
     [
-        {"losses": np.zeros((2, 2))},
-        {"losses": np.zeros(3)},
-        {"losses": np.array([[None, None]] * 3)},
-        {"epoch_seconds": np.zeros((1, 1))},
-        {"seconds": np.array(np.nan)},
-        {"seconds": np.array("soon")},
-        {"config": np.array("{")},
-        {"config": np.array("[]")},
-        {"config": np.array(5)},
+        {"losses.step": np.zeros(0)},
+        {"losses.step": np.array(3)},
+        {"losses.step": np.arange(2, 4)},
+        {"losses.step": np.array([[1], [2], [3]])},
+        {"losses.generator_loss": np.zeros(2)},
+        {"losses.generator_loss": np.zeros((3, 1))},
+        {"losses.generator_loss": np.array([None] * 3)},
+        {"losses.seconds": np.array([0.0, 1.0, np.nan])},
+        {"losses.seconds": np.array(["soon"] * 3)},
+        {"run.config": np.array("{")},
+        {"run.config": np.array("[]")},
+        {"run.config": np.array(5)},
         {"gan/9999/more": np.zeros(1)},
     ],
     ids=lambda extra: " ".join(f"{k} {v.dtype} {v.shape}" for k, v in extra.items()),
@@ -395,7 +400,7 @@ def test_no_array_is_unpickled(tmp_path, tiny):
             return os.mkdir, (str(tmp_path / "evil"),)
 
     file = io.BytesIO()
-    np.savez(file, **arrays_of(tiny[2]) | {"losses": np.array([Evil()], dtype=object)}, allow_pickle=True)
+    np.savez(file, **arrays_of(tiny[2]) | {"losses.step": np.array([Evil()], dtype=object)}, allow_pickle=True)
     with pytest.raises(runs.RunError, match="every checkpoint"):
         restored(tmp_path, tiny, file.getvalue())
     assert not (tmp_path / "evil").exists()

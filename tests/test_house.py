@@ -24,15 +24,19 @@ UPPER = {  # what the course teaches, and what each module there may import from
     "plots": {"files"},
 }
 ALL = set(UPPER) - {"__init__"}
+BELOW_TRAINING = ("callbacks", "checkpoints", "devices", "folder", "pictures", "results")
 LOWER = {  # what keeps a run safe: it may use all of the upper floor, and of its own what stands here
     "runs.devices": ALL,
     "runs.settings": ALL,
     "runs.recipe": ALL | {"runs.settings"},
-    "runs.checkpoints": ALL | {"runs.recipe", "runs.settings"},
-    "runs.scorer": ALL,
-    "runs.trainer": ALL | {"runs.checkpoints", "runs.devices", "runs.recipe", "runs.scorer", "runs.settings"},
-    "runs": ALL | {"runs.checkpoints", "runs.devices", "runs.recipe", "runs.scorer", "runs.settings", "runs.trainer"},
-    "__main__": {"data", "evaluator", "runs"},
+    "runs.folder": ALL | {"runs.settings"},
+    "runs.checkpoints": ALL | {"runs.folder"},
+    "runs.callbacks": ALL | {"runs.checkpoints", "runs.folder"},
+    "runs.pictures": ALL | {"runs.callbacks", "runs.folder"},
+    "runs.results": ALL | {"runs.folder", "runs.pictures"},
+    "runs.training": ALL | {f"runs.{name}" for name in (*BELOW_TRAINING, "recipe", "settings")},
+    "runs": set(),  # which imports each of them when it is asked for
+    "__main__": {"data", "evaluator", "files", "runs"},
 }
 IMPORTS = UPPER | LOWER
 

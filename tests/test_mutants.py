@@ -18,7 +18,8 @@ from conftest import SETTINGS
 from mutants import MUTANTS, ROOT, Mutant
 
 from gan_tf import evaluator, runs
-from gan_tf.runs import devices
+from gan_tf.runs import devices, results
+from gan_tf.runs.folder import read_config
 
 NOTEBOOK = re.compile(r"notebooks/\d\d_\w+\.ipynb")
 NODE = re.compile(r"(?P<file>tests/test_\w+\.py)::(?P<function>test_\w+)(\[.+\])?")
@@ -189,7 +190,7 @@ def test_a_run_that_another_process_began_meanwhile_is_not_written_over(tmp_path
     with pytest.raises(runs.RunError, match=r"another process has begun a run in .* meanwhile"):
         runs.train(tmp_path / "run", SETTINGS, build=build)
     assert kills.differences(theirs, tmp_path / "run") == []
-    assert runs.read_config(tmp_path / "run")["settings"]["seed"] == 1
+    assert read_config(tmp_path / "run")["settings"]["seed"] == 1
 
 
 def test_a_run_of_other_images_is_not_continued(copy):
@@ -205,10 +206,10 @@ def test_no_worker_leaves_before_the_chief_has_written_all(tmp_path, monkeypatch
     """Its end would look to the chief like a loss."""
     seen = []
     monkeypatch.setattr(
-        devices, "wait_for_all", lambda _: seen.extend((tmp_path / "run" / name).exists() for name in runs.OUTPUTS)
+        devices, "wait_for_all", lambda _: seen.extend((tmp_path / "run" / name).exists() for name in results.OUTPUTS)
     )
     runs.train(tmp_path / "run", replace(SETTINGS, epochs=1), build=small.build)
-    assert seen == [True] * len(runs.OUTPUTS)
+    assert seen == [True] * len(results.OUTPUTS)
 
 
 def test_another_file_in_the_place_of_the_shipped_evaluator_is_refused(tmp_path, monkeypatch):

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from gan_tf import __main__, data, files, gan, models, plots, runs
-from gan_tf.runs import checkpoints, recipe, trainer
+from gan_tf.runs import checkpoints, pictures, recipe, results, training
+from gan_tf.runs.folder import frame_paths, read_config
 
 pytestmark = pytest.mark.slow
 
@@ -32,19 +33,19 @@ def untrained():
 
 def grid(generator) -> np.ndarray:
     """Draw the grid that a frame shows."""
-    z = gan.sample_latent(trainer.FRAME_GRID, 100, [0, gan.PICTURES_SEED])
+    z = gan.sample_latent(pictures.FRAME_GRID, 100, gan.fold([0, 0], "pictures", "noise"))
     return plots.image_grid(data.to_uint8(generator(z, training=False)))
 
 
 def test_the_run_leaves_every_file(run):
     found = {path.name for path in run.iterdir() if not path.name.startswith(".")}
-    assert found == {"config.json", "history.csv", "losses.csv", "checkpoints", "frames", *runs.OUTPUTS}
+    assert found == {"config.json", "history.csv", "losses.csv", "checkpoints", "frames", *results.OUTPUTS}
     assert not list(run.rglob("*.partial*"))
     assert [path.name for path in (run / "checkpoints").iterdir()] == [f"{STEPS:09d}.npz"]
 
 
 def test_the_settings_it_kept_are_the_defaults(run):
-    kept = runs.read_config(run)["settings"]
+    kept = read_config(run)["settings"]
     assert kept == {**vars(recipe.Settings()), "dataset": "digits", "epochs": EPOCHS, "devices": "one"}
 
 
@@ -74,12 +75,12 @@ def test_every_weight_moved(run, untrained):
 
 
 def test_the_frames_go_from_noise_to_the_generator_that_is_saved(run, untrained):
-    frames = trainer.frame_paths(run)
-    assert list(frames.values()) == [BATCH * step for step in sorted(trainer.frame_steps(STEPS))]
-    pictures = [iio.imread(path) for path in frames]
-    np.testing.assert_array_equal(pictures[0], grid(untrained.generator))
-    np.testing.assert_array_equal(pictures[-1], grid(runs.load_generator(run)))
-    assert all(np.any(before != after) for before, after in itertools.pairwise(pictures))
+    frames = frame_paths(run)
+    assert list(frames.values()) == [BATCH * step for step in sorted(pictures.frame_steps(STEPS))]
+    drawn = [iio.imread(path) for path in frames]
+    np.testing.assert_array_equal(drawn[0], grid(untrained.generator))
+    np.testing.assert_array_equal(drawn[-1], grid(runs.load_generator(run)))
+    assert all(np.any(before != after) for before, after in itertools.pairwise(drawn))
     assert iio.imread(run / "progress.gif", index=None).shape[0] == len(frames)
     assert iio.imread(run / "samples.png").shape == (280, 280)
 
@@ -112,7 +113,7 @@ def test_sample_and_gif_work_on_it(run, tmp_path):
 def test_the_command_line_and_settings_have_the_same_defaults():
     options = vars(__main__.parser().parse_args(["train", "runs/dcgan"]))
     assert {name: options[name] for name in vars(recipe.Settings())} == vars(recipe.Settings())
-    assert options["checkpoint_every"] == trainer.CHECKPOINT_STEPS
+    assert options["checkpoint_every"] == training.CHECKPOINT_STEPS
     assert options["evaluate_every"] is None
 
 
@@ -122,14 +123,14 @@ def test_a_default_run_is_of_240_000_images(monkeypatch, name, count, epochs):
     images, labels = np.zeros((count, 28, 28, 1), np.uint8), np.zeros(count, np.uint8)
     stand_in = data.Dataset(name, images, labels, images[:10], labels[:10])
     monkeypatch.setattr(data, "load", lambda asked: stand_in)
-    settings, dataset = runs.resolve(recipe.Settings(), None)
+    settings, dataset = training.resolve(recipe.Settings(), None)
     assert dataset is stand_in
     assert (settings.dataset, settings.epochs) == (name, epochs)
     steps = epochs * (count // settings.batch_size)
-    assert abs(steps * settings.batch_size - runs.DEFAULT_IMAGES) < 0.02 * runs.DEFAULT_IMAGES
+    assert abs(steps * settings.batch_size - training.DEFAULT_IMAGES) < 0.02 * training.DEFAULT_IMAGES
     for told in (inspect.getdoc(recipe.Settings), __main__.parser()._subparsers._group_actions[0].choices["train"]):
         text = told if isinstance(told, str) else " ".join(told.format_help().split())
-        assert f"about {runs.DEFAULT_IMAGES:,} images" in text
+        assert f"about {training.DEFAULT_IMAGES:,} images" in text
     assert f"{epochs} of {'MNIST' if name == 'mnist' else 'the digits'}" in text
 
 

@@ -14,12 +14,14 @@ import imageio.v3 as iio
 import keras
 import kills
 import numpy as np
+import on_top
 import pytest
 import small
 from conftest import SETTINGS
 
+import gan_tf
 from gan_tf import data, plots, runs
-from gan_tf.runs import checkpoints, recipe, trainer
+from gan_tf.runs import checkpoints, pictures, recipe, results
 
 pytestmark = pytest.mark.slow
 
@@ -29,16 +31,38 @@ def train(folder, settings=SETTINGS, **options) -> Path:
     return runs.train(folder, settings, build=small.build, **options)
 
 
-def stop_after(monkeypatch, step: int, number: int = signal.SIGTERM) -> None:
-    """Let the process get a signal during the given step."""
-    original = trainer.Trainer.on_train_batch_begin
+class Before(keras.callbacks.Callback):
+    """Do something with the GAN when a step of the run begins, the first one being 1."""
 
-    def begin(self, batch, logs=None):
-        if self.step == step - 1:
-            signal.raise_signal(number)
-        original(self, batch, logs)
+    def __init__(self, step: int, act):
+        super().__init__()
+        self.step, self.act = step, act
 
-    monkeypatch.setattr(trainer.Trainer, "on_train_batch_begin", begin)
+    def on_train_batch_begin(self, batch, logs=None):
+        if int(self.model.steps_taken) == self.step - 1:
+            self.act(self.model)
+
+
+class After(Before):
+    """Do it when the step has ended."""
+
+    def on_train_batch_begin(self, batch, logs=None):
+        pass
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.steps_taken) == self.step:
+            self.act(self.model)
+
+
+def signal_in(step: int, number: int = signal.SIGTERM) -> list[keras.callbacks.Callback]:
+    """Let the process get a signal during a step."""
+    return [Before(step, lambda _: signal.raise_signal(number))]
+
+
+def poison(model) -> None:
+    """Make weights NaN."""
+    weight = model.generator.trainable_variables[0]
+    weight.assign(weight * float("nan"))
 
 
 def state(folder) -> dict[str, np.ndarray]:
@@ -108,11 +132,9 @@ def test_every_setting_is_read_somewhere(tmp_path):
 
 @pytest.mark.parametrize("step", [2, 5, 6, 7, 11])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_run_stopped_by_a_signal_continues_to_the_same_bits(finished, tmp_path, monkeypatch, step, number):
-    with monkeypatch.context() as patch:
-        stop_after(patch, step, number)
-        with pytest.raises(runs.Stopped) as stopped:
-            train(tmp_path / "run")
+def test_a_run_stopped_by_a_signal_continues_to_the_same_bits(finished, tmp_path, step, number):
+    with pytest.raises(runs.Stopped) as stopped:
+        train(tmp_path / "run", callbacks=signal_in(step, number))
     assert stopped.value.signal_number == number
     assert f"stopped at step {step} of 12" in str(stopped.value)
     assert not (tmp_path / "run" / "generator.keras").exists()
@@ -134,44 +156,78 @@ MATRIX = {
 
 
 @pytest.mark.parametrize("other", MATRIX.values(), ids=MATRIX)
-def test_full_sized_networks_continue_to_the_same_bits(tmp_path, monkeypatch, other):
+def test_full_sized_networks_continue_to_the_same_bits(tmp_path, other):
     """The recipe's own networks, once in each precision, stopped in the middle of an epoch."""
     settings = recipe.Settings(**{"dataset": "digits", "epochs": 1, "batch_size": 500, **other})
     runs.train(tmp_path / "whole", settings)
-    with monkeypatch.context() as patch:
-        stop_after(patch, 2)
-        with pytest.raises(runs.Stopped, match="stopped at step 2 of 3"):
-            runs.train(tmp_path / "parts", settings)
+    with pytest.raises(runs.Stopped, match="stopped at step 2 of 3"):
+        runs.train(tmp_path / "parts", settings, callbacks=signal_in(2))
     runs.train(tmp_path / "parts", settings)
     assert kills.differences(tmp_path / "whole", tmp_path / "parts") == []
 
 
 @pytest.mark.parametrize("precision", ["mixed_bfloat16", "mixed_float16"])
 @pytest.mark.parametrize("loss", ["minimax", "least_squares"])
-def test_other_settings_continue_to_the_same_bits(tmp_path, monkeypatch, precision, loss):
+def test_other_settings_continue_to_the_same_bits(tmp_path, precision, loss):
     settings = recipe.Settings(**{**vars(SETTINGS), "epochs": 1, "precision": precision, "loss": loss})
     train(tmp_path / "whole", settings)
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        with pytest.raises(runs.Stopped, match="stopped at step 3 of 6"):
-            train(tmp_path / "parts", settings)
+    with pytest.raises(runs.Stopped, match="stopped at step 3 of 6"):
+        train(tmp_path / "parts", settings, callbacks=signal_in(3))
     train(tmp_path / "parts", settings)
     assert kills.differences(tmp_path / "whole", tmp_path / "parts") == []
 
 
-def test_mnist_continues_to_the_same_bits(tmp_path, monkeypatch):
+def test_mnist_continues_to_the_same_bits(tmp_path):
     try:
         data.load("mnist")
     except data.DataError:
         pytest.skip("MNIST is not on this machine: set GAN_TF_DATA")
     settings = recipe.Settings(dataset="mnist", epochs=1, batch_size=10_000, model="mlp")
     train(tmp_path / "whole", settings)
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        with pytest.raises(runs.Stopped, match="stopped at step 3 of 6"):
-            train(tmp_path / "parts", settings)
+    with pytest.raises(runs.Stopped, match="stopped at step 3 of 6"):
+        train(tmp_path / "parts", settings, callbacks=signal_in(3))
     train(tmp_path / "parts", settings)
     assert kills.differences(tmp_path / "whole", tmp_path / "parts") == []
+
+
+OWN = {"WGAN-GP": 250, "ACGAN": 50, "gradient norms": 50}  # of on_top.py, and the images of one of its steps
+
+
+@pytest.mark.parametrize("name", OWN)
+def test_a_gan_of_one_s_own_continues_to_the_same_bits(tmp_path, name):
+    """Critic steps, labels, more columns: with frames, tables and the GIF, like any other run."""
+    settings, build = recipe.Settings(dataset="digits", epochs=1, batch_size=50), on_top.BUILDS[name][0]
+    runs.train(tmp_path / "whole", settings, build=build)
+    with pytest.raises(runs.Stopped, match="stopped at step 4 of"):
+        runs.train(tmp_path / "parts", settings, build=build, callbacks=signal_in(4))
+    runs.train(tmp_path / "parts", settings, build=build)
+    assert kills.differences(tmp_path / "whole", tmp_path / "parts") == []
+
+    (row,) = rows(tmp_path / "whole")
+    assert (int(row["step"]), int(row["images"])) == (1500 // OWN[name], 1500)
+    assert ("generator_gradient_norm" in row) == (name == "gradient norms")
+    assert (
+        json.loads((tmp_path / "whole" / "config.json").read_text(encoding="utf-8"))["build"]
+        == f"on_top:{build.__name__}"
+    )
+
+
+def test_a_step_of_more_images_than_there_are_is_refused(tmp_path):
+    """400 for each of the five steps of the critic."""
+    settings = recipe.Settings(dataset="digits", epochs=1, batch_size=400)
+    with pytest.raises(gan_tf.UsageError, match="critic_steps = 2000 images, of at most the 1500") as error:
+        runs.train(tmp_path / "run", settings, build=on_top.wgan_gp)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_callback_of_one_s_own_can_end_a_run(tmp_path):
+    """As EarlyStopping does; what is made from a run is made."""
+    end = After(8, lambda model: setattr(model, "stop_training", True))
+    train(tmp_path / "run", callbacks=[end])
+    assert [row["epoch"] for row in rows(tmp_path / "run")] == ["1"]
+    assert max((tmp_path / "run" / "checkpoints").glob("*.npz")).stem == "000000008"
+    assert (tmp_path / "run" / "generator.keras").exists()
 
 
 class Killed(BaseException):
@@ -208,8 +264,8 @@ MOMENTS = {
     "before an old checkpoint goes": ("unlink", "000000003.npz", 1),
     "between an epoch's history and its losses": ("replace", "losses.csv", 1),
     "before the last checkpoint": ("replace", "000000012.npz", 1),
-    "before the GIF": ("replace", "progress.gif", 1),
     "before the generator": ("replace", "generator.keras", 1),
+    "before the GIF": ("replace", "progress.gif", 1),
 }
 
 
@@ -226,47 +282,27 @@ def test_a_process_that_dies_between_two_operations_on_files_loses_nothing(finis
     assert not list((tmp_path / "run").rglob("*.partial*"))
 
 
-def test_a_folder_that_disappears_is_told_in_one_line(tmp_path, monkeypatch):
-    original = trainer.Trainer.on_train_batch_end
-
-    def remove(self, batch, logs=None):
-        if self.step == 4:
-            shutil.rmtree(self.folder)
-        original(self, batch, logs)
-
-    monkeypatch.setattr(trainer.Trainer, "on_train_batch_end", remove)
+def test_a_folder_that_disappears_is_told_in_one_line(tmp_path):
+    remove = After(5, lambda _: shutil.rmtree(tmp_path / "run"))
     with pytest.raises(runs.RunError, match=r"run cannot be written: No such file") as error:
-        train(tmp_path / "run", checkpoint_every=2)
+        train(tmp_path / "run", checkpoint_every=2, callbacks=[remove])
     assert "\n" not in str(error.value)
 
 
-def test_weights_that_became_nan_are_not_saved(tmp_path, monkeypatch):
+def test_weights_that_became_nan_are_not_saved(tmp_path):
     """The loss is that of the step before, so that it can still be a number."""
-    original = trainer.Trainer.on_train_batch_end
-
-    def poison(self, batch, logs=None):
-        if self.step == 3:
-            weight = self.gan.generator.trainable_variables[0]
-            weight.assign(weight * float("nan"))
-        original(self, batch, logs)
-
-    monkeypatch.setattr(trainer.Trainer, "on_train_batch_end", poison)
     with pytest.raises(runs.RunError, match=r"became NaN or infinite by step 4"):
-        train(tmp_path / "run", checkpoint_every=2)
+        train(tmp_path / "run", checkpoint_every=2, callbacks=[After(4, poison)])
     assert [path.stem for path in (tmp_path / "run" / "checkpoints").glob("*.npz")] == ["000000002"]
 
 
-def test_a_signal_before_the_first_step_stops_at_once(finished, tmp_path, monkeypatch):
+def test_a_signal_before_the_first_step_stops_at_once(finished, tmp_path):
     """TensorFlow compiles for seconds; there is nothing to save, at the start and after a continuation."""
-    with monkeypatch.context() as patch:
-        stop_after(patch, 1)
-        with pytest.raises(runs.Stopped, match="stopped before it went on from step 0 of 12"):
-            train(tmp_path / "run")
+    with pytest.raises(runs.Stopped, match="stopped before it went on from step 0 of 12"):
+        train(tmp_path / "run", callbacks=signal_in(1))
     for step in (5, 6):
-        with monkeypatch.context() as patch:
-            stop_after(patch, step)
-            with pytest.raises(runs.Stopped, match="step 5 of 12"):
-                train(tmp_path / "run")
+        with pytest.raises(runs.Stopped, match="step 5 of 12"):
+            train(tmp_path / "run", callbacks=signal_in(step))
     train(tmp_path / "run")
     for name, expected in state(finished).items():
         np.testing.assert_array_equal(state(tmp_path / "run")[name], expected, err_msg=name)
@@ -309,11 +345,11 @@ def test_a_process_killed_in_the_middle_of_a_checkpoint_continues_from_the_one_b
 
 
 def test_a_checkpoint_holds_every_variable_of_the_gan(finished):
-    """By name and by count: weights, averages, two optimizers, the states of the dropout layers' seeds."""
+    """By name and by count: weights, averages, two optimizers, the states of the dropout layers' seeds, the step."""
     gan = small.build(SETTINGS)
     parts = (gan.generator, gan.discriminator, gan.ema_generator)
     optimizers = (gan.generator_optimizer, gan.discriminator_optimizer)
-    expected = {id(variable) for part in (*parts, *optimizers) for variable in part.variables}
+    expected = {id(variable) for part in (*parts, *optimizers) for variable in part.variables} | {id(gan.steps_taken)}
     assert {id(variable) for variable in checkpoints.variables(gan).values()} == expected
     assert sum("seed_generator_state" in name for name in state(finished)) == 2
     assert {name for name in state(finished) if "/" in name} == set(checkpoints.variables(gan))
@@ -353,29 +389,35 @@ def test_a_run_built_by_another_function_is_refused_by_name(copy):
         runs.train(copy, SETTINGS)
 
 
-def test_a_config_that_does_not_say_who_built_is_of_the_default_recipe(copy):
-    """Runs of 0.1.0 do not."""
+@pytest.mark.parametrize("finished_there", [True, False])
+def test_a_run_of_another_train_step_is_refused_in_one_line(copy, finished_there):
+    """Whatever else differs: an older version knew other settings and did not say who built the GAN."""
     config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    config["versions"]["gan_tf"] = "0.0.9"
+    config["settings"] = {"dataset": "digits", "speed": 3}
     del config["build"]
     (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    runs.train(copy, SETTINGS)
-    with pytest.raises(runs.RunError, match=r"build: gan_tf\.runs\.recipe:build there, small:build here"):
+    if not finished_there:
+        (copy / "generator.keras").unlink()
+    with pytest.raises(
+        runs.RunError, match=r"another run, of gan_tf 0\.0\.9, whose train step is not that of "
+    ) as error:
         train(copy)
+    assert "speed" not in str(error.value)
 
 
-def test_a_run_that_another_process_began_meanwhile_is_left_alone(finished, tmp_path, monkeypatch):
+def test_a_run_that_another_process_began_meanwhile_is_left_alone(finished, tmp_path):
     """Between the look at config.json and the lock, a whole run of other settings comes and goes."""
-    folder, original = tmp_path / "run", trainer.Trainer.__init__
+    there = tmp_path / "run"
 
-    def build_slowly(self, *arguments):
-        original(self, *arguments)
-        shutil.copytree(finished, folder)
+    def build_slowly(settings):
+        shutil.copytree(finished, there)
+        return small.build(settings)
 
-    monkeypatch.setattr(trainer.Trainer, "__init__", build_slowly)
     with pytest.raises(runs.RunError, match="another process has begun a run"):
-        train(folder, recipe.Settings(**{**vars(SETTINGS), "seed": 7}))
-    assert (folder / "config.json").read_bytes() == (finished / "config.json").read_bytes()
-    assert kills.differences(finished, folder) == []
+        runs.train(there, recipe.Settings(**{**vars(SETTINGS), "seed": 7}), build=build_slowly)
+    assert (there / "config.json").read_bytes() == (finished / "config.json").read_bytes()
+    assert kills.differences(finished, there) == []
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path):
@@ -393,11 +435,9 @@ def test_a_damaged_config_is_refused(copy, text):
         train(copy)
 
 
-def test_a_torn_newest_checkpoint_is_warned_of_and_the_one_before_is_used(finished, tmp_path, monkeypatch, capsys):
-    with monkeypatch.context() as patch:
-        stop_after(patch, 7)
-        with pytest.raises(runs.Stopped):
-            train(tmp_path / "run", checkpoint_every=2)
+def test_a_torn_newest_checkpoint_is_warned_of_and_the_one_before_is_used(finished, tmp_path, capsys):
+    with pytest.raises(runs.Stopped):
+        train(tmp_path / "run", checkpoint_every=2, callbacks=signal_in(7))
     newest = max((tmp_path / "run" / "checkpoints").glob("*.npz"))
     newest.write_bytes(newest.read_bytes()[:5000])
     capsys.readouterr()
@@ -426,35 +466,27 @@ def test_a_checkpoint_of_another_model_is_refused(copy, tmp_path):
     config = (copy / "config.json").read_text(encoding="utf-8")
     for path in (copy / "checkpoints").glob("*.npz"):  # one that claims to be of this run
         with np.load(path) as archive:
-            arrays = {name: archive[name] for name in archive.files} | {"config": np.array(config)}
+            arrays = {name: archive[name] for name in archive.files} | {"run.config": np.array(config)}
         np.savez(path, **arrays)
     with pytest.raises(runs.RunError, match="another model"):
         train(copy)
 
 
-def test_two_at_once_the_second_is_refused(tmp_path, monkeypatch):
-    original = trainer.Trainer.train
+def test_two_at_once_the_second_is_refused(tmp_path):
+    refused = []
 
-    def train_inside_another(self, scorer=None):
-        with pytest.raises(runs.RunError, match="another process is training"):
-            train(self.folder)
-        original(self, scorer)
+    def train_inside_another(_):
+        with pytest.raises(runs.RunError, match="another process is training") as error:
+            train(tmp_path / "run")
+        refused.append(error)
 
-    monkeypatch.setattr(trainer.Trainer, "train", train_inside_another)
-    train(tmp_path / "run")
+    train(tmp_path / "run", callbacks=[Before(2, train_inside_another)])
+    assert refused
 
 
-def test_a_loss_of_nan_stops_the_run_and_keeps_the_checkpoint_from_before(tmp_path, monkeypatch):
-    original = trainer.Trainer.on_train_batch_end
-
-    def poison(self, batch, logs=None):
-        if self.step == 4:
-            logs = {**logs, "generator_loss": float("nan")}
-        original(self, batch, logs)
-
-    monkeypatch.setattr(trainer.Trainer, "on_train_batch_end", poison)
+def test_a_loss_of_nan_stops_the_run_and_keeps_the_checkpoint_from_before(tmp_path):
     with pytest.raises(runs.RunError, match=r"became nan .* at step 5, the learning rates being 0\.0002 and 0\.0002"):
-        train(tmp_path / "run", checkpoint_every=2)
+        train(tmp_path / "run", checkpoint_every=2, callbacks=[Before(5, poison)])
     assert max((tmp_path / "run" / "checkpoints").glob("*.npz")).stem == "000000004"
 
 
@@ -475,6 +507,42 @@ def test_a_full_disk_is_told_in_one_line_and_the_last_checkpoint_stays(tmp_path,
         "000000002.npz",
         "000000004.npz",
     ]
+
+
+def test_views_that_cannot_be_written_are_warned_of_once_and_end_nothing(tmp_path, capsys):
+    """As on Windows, where a table is open in another program. Folders stand in their places."""
+    views = ("history.csv", "losses.csv", "scores.csv", "samples.png", "losses.png", "progress.gif")
+
+    def obstruct(_):
+        for name in views:
+            (tmp_path / "run" / name).unlink(missing_ok=True)  # scores.csv has a row of before the training
+            (tmp_path / "run" / name).mkdir()
+
+    train(tmp_path / "run", evaluate_every=5, callbacks=[Before(1, obstruct)])
+    assert runs.load_generator(tmp_path / "run")
+    warnings = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning: ")]
+    named = [line.split(" is not up to date")[0].split("/")[-1] for line in warnings]
+    assert sorted(named) == sorted([*views, "scores.png"])
+    for name in views:
+        (tmp_path / "run" / name).rmdir()
+    train(tmp_path / "run")  # makes up for them
+    assert all((tmp_path / "run" / name).is_file() for name in views if name != "scores.csv")
+
+
+def test_a_gif_that_is_too_large_ends_nothing(tmp_path, monkeypatch, capsys):
+    """Its limit stands for larger pictures, or coloured ones: the generator is there, and a line says what is not."""
+    monkeypatch.setattr(results, "GIF_BYTES", 1000)
+    train(tmp_path / "run")
+    assert runs.load_generator(tmp_path / "run")
+    assert (tmp_path / "run" / "samples.png").exists()
+    assert "progress.gif" in capsys.readouterr().out
+
+
+def test_the_public_names_come_when_they_are_asked_for():
+    assert set(runs.HOMES) == set(runs.__all__)
+    assert all(getattr(runs, name) is not None for name in runs.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Trainer'"):
+        _ = runs.Trainer
 
 
 def test_a_batch_larger_than_the_dataset_is_refused_before_anything_is_made(tmp_path):
@@ -536,7 +604,7 @@ def test_a_generator_with_code_in_it_is_refused(copy):
 
 def test_the_gif_is_dense_at_the_start_labelled_and_small():
     """On the schedule of a default run: the frames' steps alone."""
-    steps = sorted(trainer.frame_steps(2811))
+    steps = sorted(pictures.frame_steps(2811))
     assert len(steps) >= 30
     assert steps[0] == 0
     assert steps[-1] == 2811

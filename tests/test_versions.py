@@ -16,8 +16,8 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 
-from gan_tf import data, evaluator, models, runs, untrusted
-from gan_tf.runs import scorer
+from gan_tf import data, evaluator, gan, models, runs, untrusted
+from gan_tf.runs import callbacks, pictures
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -146,10 +146,12 @@ def test_without_tensorboard_scores_are_made_and_one_line_says_what_is_missing(t
     for name in [name for name in sys.modules if name.split(".")[0] == "tensorboard"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    judging = scorer.Scorer(tmp_path, data.load("digits"), every=5, seed=0)
-    scores = judging.score(models.mlp_generator(8, (4,)), 5, {"generator_loss": 1.0})
-    assert set(scores) == set(evaluator.QUICK_SCORES)
-    assert np.isfinite(list(scores.values())).all()
+    history = callbacks.History(callbacks.Schedule(images=32, steps_per_epoch=10, epochs=1), tmp_path)
+    judging = pictures.Scores(history, {"images": data.to_float(data.load("digits").x_test)}, every=5, seed=0)
+    judging.set_model(gan.GAN(models.mlp_generator(8, (4,)), models.mlp_discriminator((4,))))
+    judging.on_train_begin()
+    assert set(history.scores) == {"step", "images", "seconds", *evaluator.QUICK_SCORES}
+    assert np.isfinite([column[0] for column in history.scores.values()]).all()
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1
     assert "pip install tensorboard" in lines[0]

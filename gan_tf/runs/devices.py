@@ -13,10 +13,20 @@ import shutil
 
 import tensorflow as tf
 
-from gan_tf import replicas
+import gan_tf
+from gan_tf import UsageError, replicas
+
+# What a collective operation raises whose other end is gone; and what it may raise, as other operations do.
+LOST = (tf.errors.UnavailableError, tf.errors.AbortedError)
+PERHAPS_LOST = (
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.InternalError,
+    tf.errors.UnknownError,
+)
 
 
-class LostWorkerError(Exception):
+class LostWorkerError(gan_tf.Error):
     """A worker that was needed for the next step does not answer."""
 
 
@@ -28,7 +38,7 @@ def strategy(name: str) -> tf.distribute.Strategy:
             "multiworker", the workers that TF_CONFIG or Slurm's environment name, all started alike.
 
     Raises:
-        ValueError: the environment names no workers, or makes no sense.
+        UsageError: the environment names no workers, or makes no sense.
     """
     if name == "one":
         return tf.distribute.get_strategy()
@@ -41,13 +51,13 @@ def strategy(name: str) -> tf.distribute.Strategy:
         print(f"waiting for all {count} workers", flush=True)
         return tf.distribute.MultiWorkerMirroredStrategy(resolvers.TFConfigClusterResolver())
     if "SLURM_PROCID" not in os.environ:
-        raise ValueError(
+        raise UsageError(
             "--devices multiworker needs TF_CONFIG, or to be started by Slurm's srun; set it on each worker"
         )
     try:
         resolver = slurm_resolver()
     except (ValueError, KeyError, IndexError, RuntimeError, OSError) as error:
-        raise ValueError(f"Slurm's environment names no cluster ({error}); start with srun") from error
+        raise UsageError(f"Slurm's environment names no cluster ({error}); start with srun") from error
     return tf.distribute.MultiWorkerMirroredStrategy(resolver)
 
 
@@ -78,7 +88,7 @@ def check_cluster(text: str) -> int:
     """Check what TF_CONFIG says, before TensorFlow waits for workers that cannot come, and return how many there are.
 
     Raises:
-        ValueError: it is not of the form {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker",
+        UsageError: it is not of the form {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker",
             "index": 0}}; "chief" may stand beside "worker".
     """
     try:
@@ -86,62 +96,66 @@ def check_cluster(text: str) -> int:
         cluster, task = config["cluster"], config["task"]
         for kind, addresses in cluster.items():
             if kind not in ("chief", "worker") or not isinstance(addresses, list):
-                raise ValueError(f"{kind!r} is not a list of chief or worker addresses")
+                raise UsageError(f"{kind!r} is not a list of chief or worker addresses")
             for address in addresses:
                 host, _, port = address.rpartition(":")
                 if not (host and port.isdigit() and 0 < int(port) < 65536):
-                    raise ValueError(f"{address!r} is not host:port")
+                    raise UsageError(f"{address!r} is not host:port")
         if type(task["index"]) is not int or not 0 <= task["index"] < len(cluster[task["type"]]):
-            raise ValueError(f"task {task} is not in the cluster")
+            raise UsageError(f"task {task} is not in the cluster")
         return sum(map(len, cluster.values()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"TF_CONFIG names no cluster ({type(error).__name__}: {error}); correct it") from error
+        raise UsageError(f"TF_CONFIG names no cluster ({type(error).__name__}: {error}); correct it") from error
 
 
-def is_chief(chosen: tf.distribute.Strategy) -> bool:
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
     """Return whether this process is the one that writes."""
-    if not replicas.several_workers(chosen):
+    if not replicas.several_workers(strategy):
         return True
-    resolver = chosen.cluster_resolver
+    resolver = strategy.cluster_resolver
     first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
     return (resolver.task_type, resolver.task_id) == (first, 0)
 
 
 def distribute(
-    batches: tf.data.Dataset, chosen: tf.distribute.Strategy
+    batches: tf.data.Dataset, strategy: tf.distribute.Strategy
 ) -> tf.data.Dataset | tf.distribute.DistributedDataset:
     """Give each replica its part of every batch: the r-th of R gets the r-th part.
 
     Args:
-        batches: of one size, which R divides.
-        chosen: what `strategy` returned.
+        batches: of one size, which R divides: tensors, or dictionaries of tensors.
+        strategy: what `strategy` returned.
     """
-    count = chosen.num_replicas_in_sync
+    count = strategy.num_replicas_in_sync
     if count == 1:
         return batches
 
     def parts(context: tf.distribute.InputContext) -> tf.data.Dataset:
         own = count // context.num_input_pipelines
         first = own * context.input_pipeline_id
-        cut = batches.map(lambda batch: tf.reshape(batch, (count, -1, *batch.shape[1:]))[first : first + own])
-        return cut.unbatch().prefetch(2)
 
-    return chosen.distribute_datasets_from_function(parts)
+        def cut(x: tf.Tensor) -> tf.Tensor:
+            return tf.reshape(x, (count, -1, *x.shape[1:]))[first : first + own]
+
+        return batches.map(lambda batch: tf.nest.map_structure(cut, batch)).unbatch().prefetch(2)
+
+    return strategy.distribute_datasets_from_function(parts)
 
 
-def wait_for_all(chosen: tf.distribute.Strategy) -> None:
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
     """Return once every worker has come here, so that none leaves while another still works."""
-    if replicas.several_workers(chosen):
-        tf.function(lambda: chosen.reduce("SUM", chosen.run(lambda: tf.constant(1.0)), axis=None))()
+    if replicas.several_workers(strategy):
+        tf.function(lambda: strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None))()
 
 
 @contextlib.contextmanager
-def lost_workers_named(chosen: tf.distribute.Strategy):
-    """Turn what TensorFlow raises when another worker is gone into one line."""
+def lost_workers_named(strategy: tf.distribute.Strategy):
+    """Turn what TensorFlow raises when another worker is gone into one line, and nothing else."""
     try:
         yield
-    except tf.errors.OpError as error:
-        if not replicas.several_workers(chosen):
+    except (*LOST, *PERHAPS_LOST) as error:
+        named = isinstance(error, LOST) or "ollective" in str(error.message)
+        if not (named and replicas.several_workers(strategy)):
             raise
         raise LostWorkerError(
             f"another worker is gone ({type(error).__name__}); start all of them again, and the run continues from its "

@@ -1,0 +1,134 @@
+"""A run's folder: what config.json says, who may write there, and what an error is called."""
+
+import contextlib
+import dataclasses
+import json
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+from filelock import FileLock, Timeout
+from tqdm import tqdm
+
+import gan_tf
+from gan_tf.data import Dataset
+from gan_tf.files import one_line
+from gan_tf.runs.settings import Settings
+from gan_tf.untrusted import link_out_of
+
+MOST_CONFIG_BYTES = 1_000_000
+
+
+class RunError(gan_tf.Error):
+    """A run that cannot go on; the message says why and what to do."""
+
+
+def read_config(folder: Path) -> dict | None:
+    """Return a run's config.json, or None where a run can begin.
+
+    Raises:
+        RunError: it is damaged, or the folder holds something else.
+    """
+    path = folder / "config.json"
+    if link := link_out_of(folder):
+        raise RunError(f"{link} is a symbolic link that leads out of the run folder; put the file itself there")
+
+    if not path.exists():
+        if folder.is_file():
+            raise RunError(f"{folder} is a file; name a folder")
+        if folder.exists() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+            raise RunError(f"{folder} is not empty and holds no run (no config.json); name another folder")
+        return None
+
+    try:
+        if path.stat().st_size > MOST_CONFIG_BYTES:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes")
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config["settings"]["dataset"], config["dataset_sha256"]
+        if not of_another_step(config):  # which may have had other settings
+            Settings(**config["settings"])
+        return config
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({one_line(error)}); restore it, or name another folder") from error
+
+
+def describe(settings: Settings, dataset: Dataset, replicas: int, build: Callable) -> dict:
+    """Return what config.json holds: settings, who builds the GAN, replicas, the dataset's digest and the versions."""
+    versions = {"python": platform.python_version(), "gan_tf": gan_tf.__version__}
+    versions |= {package.__name__: package.__version__ for package in (tf, keras, np)}
+    return {
+        "settings": dataclasses.asdict(settings),
+        "build": f"{build.__module__}:{build.__qualname__}",
+        "replicas": replicas,
+        "dataset_sha256": dataset.digest,
+        "versions": versions,
+    }
+
+
+def of_another_step(config: dict) -> bool:
+    """Return whether a run is of versions of this package, as 0.1, whose train step was another."""
+    return str(config["versions"]["gan_tf"]).split(".")[:2] != gan_tf.__version__.split(".")[:2]
+
+
+def differences(before: dict, now: dict) -> list[str]:
+    """Name what keeps a run from being continued to the same bits: settings, replicas, images, versions."""
+    old, new = before["settings"], now["settings"]
+    found = [f"{name}: {old.get(name)} there, {new[name]} asked" for name in new if old.get(name) != new[name]]
+    found += [
+        f"{name}: {before.get(name)} there, {now[name]} here"
+        for name in ("build", "replicas")
+        if before.get(name) != now[name]
+    ]
+    for name in ("gan_tf", "tensorflow", "keras"):
+        if (old := before["versions"].get(name)) != (new := now["versions"].get(name)):
+            found.append(f"{name}: {old} there, {new} installed")
+    return found + ["other images"] * (before["dataset_sha256"] != now["dataset_sha256"] and not found)
+
+
+@contextlib.contextmanager
+def lock(folder: Path):
+    """Hold a run folder for one process; a lock that a dead process left does not block.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise RunError(f"another process is training in {folder}; wait for it, or name another folder") from error
+
+
+def frame_paths(folder: Path) -> dict[Path, int]:
+    """Return a run's frames in order, each with the number of images seen by then."""
+    found = {path: path.stem for path in sorted((folder / "frames").glob("*.png"))}
+    return {path: int(stem) for path, stem in found.items() if stem.isascii() and stem.isdigit()}
+
+
+@contextlib.contextmanager
+def os_errors_in_one_line(path: Path):
+    """Turn a full disk, a folder without permission and the like into one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise RunError(f"{path} cannot be written: {reason}; what was saved before is intact") from error
+
+
+@contextlib.contextmanager
+def missed_if_unwritable(path: Path, missed: set[Path]):
+    """Go on without a table or a picture that cannot be written, and say so once: it shows what is kept elsewhere.
+
+    Args:
+        path: of the file.
+        missed: those that were warned of already.
+    """
+    try:
+        yield
+    except (OSError, RunError, ValueError) as error:
+        if path not in missed:
+            tqdm.write(f"warning: {path} is not up to date ({one_line(error)}); nothing else is lost")
+        missed.add(path)

@@ -1,0 +1,128 @@
+"""Pictures of a GAN while it trains: callbacks that keep them as frames and judge them by scores."""
+
+import importlib.util
+from pathlib import Path
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from gan_tf import data, evaluator, gan, plots
+from gan_tf.files import write_png
+from gan_tf.runs.callbacks import Counting, History, Schedule, Signals, add_row
+from gan_tf.runs.folder import RunError
+
+FRAME_COUNT = 40
+FRAME_GRID = 25  # images in a frame
+
+
+def drawn(model: gan.GAN, batch: gan.Batch, seed: int) -> np.ndarray:
+    """Draw the averaged generator's images for a batch, uint8, from the same noise at every step of the training."""
+    inputs = model.generator_inputs(batch, gan.fold([seed, 0], "pictures"))
+    count = len(batch["images"])
+    parts = [tf.nest.map_structure(lambda x, i=i: x[i : i + 500], inputs) for i in range(0, count, 500)]
+    return np.concatenate([data.to_uint8(model.ema_generator(part, training=False)) for part in parts])
+
+
+class Frames(Counting):
+    """Draw the same pictures, 40 times in a training and closest together at first, into frames/. For any `fit`.
+
+    Args:
+        folder: in which frames/ is made; a frame's name is the number of images seen by then.
+        schedule: of the training.
+        batch: images, and labels where the GAN is served any: a picture is drawn for each row.
+        seed: of the pictures.
+    """
+
+    def __init__(self, folder: Path, schedule: Schedule, batch: gan.Batch, seed: int):
+        super().__init__()
+        self.folder, self.schedule, self.batch, self.seed = folder, schedule, batch, seed
+        self.steps = frame_steps(schedule.total_steps)
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        if self.step == 0:
+            self.write()
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        if any(self.before < step <= self.step for step in self.steps):
+            self.write()
+
+    def write(self) -> None:
+        """Write the frame of this step."""
+        (self.folder / "frames").mkdir(exist_ok=True)
+        path = self.folder / "frames" / f"{self.step * self.schedule.images:09d}.png"
+        write_png(path, plots.image_grid(drawn(self.model, self.batch, self.seed)))
+
+
+def frame_steps(total_steps: int) -> set[int]:
+    """Return the steps after which a frame is taken: close together at first, where most happens."""
+    return {round(total_steps * (i / (FRAME_COUNT - 1)) ** 2.5) for i in range(FRAME_COUNT)}
+
+
+class Scores(Counting):
+    """Judge the averaged generator before the training, every so many steps, and at the end. For any `fit`.
+
+    Args:
+        history: keeps the scores; comes before this one in the list. Its folder gets scores.csv and tensorboard/.
+        batch: the real images, and labels where the GAN is served any: a fake is drawn for each row.
+        every: steps from one evaluation to the next.
+        seed: of the noise, the same for each evaluation.
+        signals: may cut an evaluation short; it is made up for when the training goes on.
+    """
+
+    def __init__(self, history: History, batch: gan.Batch, every: int, seed: int, signals: Signals | None = None):
+        super().__init__()
+        self.history, self.batch, self.every, self.seed = history, batch, every, seed
+        self.signals = signals or Signals()
+        self.evaluator = evaluator.Evaluator()
+        self.real = self.evaluator.extract(data.to_uint8(batch["images"]))
+        self.writer = tensorboard_writer(history.folder)
+
+    def on_train_begin(self, logs=None):
+        super().on_train_begin(logs)
+        if self.history.scored_by not in ("", self.evaluator.sha256):
+            raise RunError(f"{self.history.folder} has scores of another evaluator; name another folder")
+        self.history.scored_by = self.evaluator.sha256
+        scored = self.history.scores.get("step", [])
+        if not scored or (scored[-1] != self.step and (self.step % self.every == 0 or self.is_last())):
+            self.score()
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        if self.passed(self.every) or self.is_last():
+            self.score()
+
+    def is_last(self) -> bool:
+        return self.step == self.history.schedule.total_steps
+
+    def score(self) -> None:
+        """Add a row to the history's scores."""
+        found = None
+        with self.signals.cutting_short():
+            fake = self.evaluator.extract(drawn(self.model, self.batch, self.seed))
+            found = evaluator.quick_scores(self.real, fake)
+        if found is None:
+            return
+        row = {"step": self.step, "images": self.step * self.history.schedule.images}
+        row["seconds"] = round(self.history.seconds, 2)
+        add_row(self.history.scores, row | {name: round(value, 6) for name, value in found.items()})
+        if self.history.folder:
+            self.history.write_table("scores.csv", self.history.scores)
+        if self.writer:
+            losses = {name: column[-1] for name, column in list(self.history.losses.items())[2:]}
+            with self.writer.as_default(step=self.step):
+                for name, value in (found | losses).items():
+                    tf.summary.scalar(name, value)
+            self.writer.flush()
+
+
+def tensorboard_writer(folder: Path | None) -> tf.summary.SummaryWriter | None:
+    """Return what writes tensorboard/, or None: it only shows what scores.csv holds, too."""
+    if folder is None:
+        return None
+    if importlib.util.find_spec("tensorboard"):
+        return tf.summary.create_file_writer(str(folder / "tensorboard"))
+    tqdm.write(f"TensorBoard is not installed, so {folder}/tensorboard is not written: pip install tensorboard")
+    return None

@@ -1,0 +1,169 @@
+"""What is made from a finished run: its generator, pictures, the progress GIF and scores; and the shipped generator."""
+
+import functools
+import hashlib
+import json
+from pathlib import Path
+
+import keras
+import matplotlib.pyplot as plt
+import numpy as np
+from PIL import Image
+
+from gan_tf import UsageError, data, evaluator, gan, models, plots
+from gan_tf.files import one_line, read_csv, write_json, write_png, write_whole
+from gan_tf.runs import pictures
+from gan_tf.runs.folder import RunError, frame_paths, missed_if_unwritable, os_errors_in_one_line, read_config
+from gan_tf.untrusted import load_model
+
+GIF_BYTES = 300_000
+OUTPUTS = ("generator.keras", "progress.gif", "samples.png", "losses.png")  # in the order in which they are written
+PRETRAINED = Path(__file__).parent.with_name("pretrained.npz")
+PRETRAINED_SHA256 = "d5e4b75e66f3086f4053fc1c971d8c8897ac0627c0f5158fc50843763903814e"
+
+
+def write_outputs(folder: Path, model: gan.GAN, batch: gan.Batch, seed: int) -> None:
+    """Write a finished run's generator and then the pictures, none of which is worth losing it.
+
+    Args:
+        folder: of the run.
+        model: trained.
+        batch: what samples.png is drawn for, as in `pictures.Frames`.
+        seed: of the samples.
+    """
+    partial = folder / ".generator.partial.keras"
+    model.ema_generator.save(partial)
+    write_whole(folder / "generator.keras", lambda file: file.write(partial.read_bytes()))
+    partial.unlink()
+
+    views = {
+        "progress.gif": lambda path: write_gif(folder, path),
+        "samples.png": lambda path: write_images(path, pictures.drawn(model, batch, seed)),
+        "losses.png": lambda path: write_figure(path, plots.plot_losses(read_csv(folder / "losses.csv"))),
+    }
+    if (folder / "scores.csv").exists():
+        scores = functools.partial(read_csv, folder / "scores.csv")
+        views["scores.png"] = lambda path: write_figure(path, plots.plot_scores({folder.name: scores()}))
+    for name, write in views.items():
+        with missed_if_unwritable(folder / name, set()):
+            write(folder / name)
+
+
+def write_gif(folder: str | Path, out: str | Path) -> None:
+    """Make the progress GIF from a run's frames.
+
+    Raises:
+        RunError: there are no frames, or one is damaged, or the GIF cannot be written.
+    """
+    paths = frame_paths(Path(folder))
+    if not paths:
+        raise RunError(f"{folder} holds no frames: run `python -m gan_tf train {folder}` first")
+
+    frames = []
+    for path, seen in paths.items():
+        try:
+            frame = np.asarray(Image.open(path).convert("L"))
+        except Exception as error:  # Pillow raises many kinds
+            raise RunError(f"{path} is damaged; delete it and make the GIF again") from error
+        frames.append(plots.captioned(frame.repeat(2, axis=0).repeat(2, axis=1), f"{seen:,} images seen"))
+        if frames[-1].shape != frames[0].shape:
+            raise RunError(f"{path} has another size than the frames before; delete it and make the GIF again")
+
+    with os_errors_in_one_line(Path(out)):
+        plots.write_gif(out, frames, max_bytes=GIF_BYTES)
+
+
+def write_images(path: Path, images: np.ndarray) -> None:
+    """Write uint8 images (n, 28, 28, 1) as one grid (.png) or as an array named `images` (.npz).
+
+    Raises:
+        RunError: the file cannot be written.
+    """
+    with os_errors_in_one_line(path):
+        if path.suffix == ".npz":
+            write_whole(path, lambda file: np.savez_compressed(file, images=images))
+        else:
+            write_png(path, plots.image_grid(images))
+
+
+def write_figure(path: Path, figure: plt.Figure) -> None:
+    """Write a figure as PNG and close it."""
+    try:
+        write_whole(path, functools.partial(figure.savefig, format="png"))
+    finally:
+        plt.close(figure)
+
+
+def load_generator(folder: str | Path) -> keras.Model:
+    """Load a finished run's generator, in safe mode: no code from the file is executed.
+
+    Raises:
+        RunError: there is none yet, or it is damaged.
+    """
+    path = Path(folder) / "generator.keras"
+    if not path.exists():
+        raise RunError(f"{path} is not there: run `python -m gan_tf train {folder}` to its end first")
+    try:
+        return load_model(path)
+    except Exception as error:  # Keras raises many kinds for a bad archive
+        raise RunError(f"{path} cannot be loaded ({one_line(error)}); train the run again") from error
+
+
+def pretrained_generator() -> keras.Model:
+    """Load the generator that the package ships: of MNIST's digits, trained by the default recipe for longer.
+
+    Returns:
+        A model from z, float32 (n, 100), to images, float32 (n, 28, 28, 1) in [-1, 1]; its weights had 16 bits.
+
+    Raises:
+        RunError: the file is missing, damaged or not the one that was shipped.
+    """
+    try:
+        if (found := hashlib.sha256(PRETRAINED.read_bytes()).hexdigest()) != PRETRAINED_SHA256:
+            raise ValueError(f"its SHA-256 is {found[:12]}, that of the shipped one {PRETRAINED_SHA256[:12]}")
+        with np.load(PRETRAINED, allow_pickle=False) as archive:
+            generator = models.dcgan_generator(**json.loads(str(archive["arguments"])))
+            names = sorted(set(archive.files) - {"arguments"})
+            generator.set_weights([archive[name].astype(np.float32) for name in names])
+    except Exception as error:  # NumPy, zipfile and Keras raise many kinds
+        raise RunError(f"{PRETRAINED} cannot be loaded ({one_line(error)}); install gan_tf again") from error
+    return generator
+
+
+def evaluate(folder: str | Path, count: int | None = None, seed: int = 0) -> dict:
+    """Judge a finished run's generator against its dataset's test images, and write metrics.json.
+
+    Args:
+        folder: a finished run.
+        count: images of each kind; by default as many as there are test images: 10,000 of MNIST, 297 of the digits.
+        seed: of the noise and of the draws.
+
+    Returns:
+        The content of metrics.json, for `evaluator.table`.
+
+    Raises:
+        RunError: there is no such run, or its files are damaged, or its dataset was another.
+        data.DataError: the dataset cannot be used.
+        evaluator.EvaluatorError: the evaluator cannot be used.
+        UsageError: there are not so many test images, or fewer than 10 were asked for.
+    """
+    folder = Path(folder)
+    config = read_config(folder)
+    generator = load_generator(folder)
+    if config is None:
+        raise RunError(f"{folder} holds a generator and no config.json; restore it, or train again")
+
+    dataset = data.load(config["settings"]["dataset"])
+    if dataset.digest != config["dataset_sha256"]:
+        raise RunError(f"{folder} was trained on other images than {dataset!r}; train it again")
+    count = len(dataset.x_test) if count is None else count
+    if not 10 <= count <= len(dataset.x_test):
+        raise UsageError(f"count must be from 10 to the {len(dataset.x_test)} test images, got {count}")
+
+    keras.utils.set_random_seed(seed)
+    untrained = keras.models.clone_model(generator)
+    fake, untrained = (gan.sample_images(model, count, seed) for model in (generator, untrained))
+    report = evaluator.report(evaluator.Evaluator(), dataset, fake, untrained, seed)
+    with os_errors_in_one_line(folder):
+        write_json(folder / "metrics.json", report)
+    return report

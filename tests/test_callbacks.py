@@ -1,0 +1,161 @@
+"""Each callback of a run in a `fit` of one's own: six steps of a GAN of a few hundred weights, and no run."""
+
+import os
+import signal
+
+import keras
+import numpy as np
+import pytest
+
+from gan_tf import data, evaluator, gan, models, plots
+from gan_tf.files import read_csv
+from gan_tf.runs import callbacks, checkpoints, pictures
+from gan_tf.runs.folder import RunError, frame_paths
+
+SCHEDULE = callbacks.Schedule(images=50, steps_per_epoch=3, epochs=2)
+
+
+def build(seed: int = 0, **options) -> gan.GAN:
+    keras.utils.set_random_seed(seed)
+    model = gan.GAN(models.mlp_generator(8, (8,)), models.mlp_discriminator((4,)))
+    model.compile(keras.optimizers.Adam(1e-3), keras.optimizers.Adam(1e-3), **options)
+    return model
+
+
+def fit(model: gan.GAN, *listed: keras.callbacks.Callback) -> gan.GAN:
+    batches = data.batches(data.load("digits").x_train, SCHEDULE.images, seed=0, endless=True)
+    options = {"epochs": SCHEDULE.epochs, "steps_per_epoch": SCHEDULE.steps_per_epoch, "verbose": 0}
+    model.fit(batches, callbacks=list(listed), **options)
+    return model
+
+
+class In(keras.callbacks.Callback):
+    """Do something with the GAN when a step begins, the first one being 1."""
+
+    def __init__(self, step: int, act):
+        super().__init__()
+        self.step, self.act = step, act
+
+    def on_train_batch_begin(self, batch, logs=None):
+        if int(self.model.steps_taken) == self.step - 1:
+            self.act(self.model)
+
+
+def poison(model: gan.GAN) -> None:
+    model.generator.trainable_variables[0].assign(model.generator.trainable_variables[0] * np.nan)
+
+
+def test_history_keeps_each_step_and_writes_two_tables(tmp_path):
+    history = callbacks.History(SCHEDULE, tmp_path)
+    logged = []
+    fit(build(), history, keras.callbacks.LambdaCallback(on_train_batch_end=lambda batch, logs: logged.append(logs)))
+    assert list(history.losses) == ["step", "seconds", "generator_loss", "discriminator_loss"]
+    assert history.losses["step"] == [1, 2, 3, 4, 5, 6]
+    assert history.losses["generator_loss"] == [float(logs["generator_loss"]) for logs in logged]
+    assert (np.diff([0.0, *history.losses["seconds"]]) > 0).all()
+
+    epochs, losses = read_csv(tmp_path / "history.csv"), read_csv(tmp_path / "losses.csv")
+    assert (epochs["epoch"], epochs["step"], epochs["images"]) == ([1, 2], [3, 6], [150, 300])
+    means = [np.mean(history.losses["discriminator_loss"][:3]), np.mean(history.losses["discriminator_loss"][3:])]
+    np.testing.assert_allclose(epochs["discriminator_loss"], means, atol=1e-6)
+    np.testing.assert_allclose(losses["generator_loss"], history.losses["generator_loss"], atol=1e-6)
+
+
+def test_history_counts_steps_and_not_calls():
+    history = callbacks.History(SCHEDULE)
+    fit(build(steps_per_execution=3), history)
+    assert history.losses["step"] == [3, 6]
+
+
+def test_finite_losses_end_the_training():
+    with pytest.raises(RunError, match=r"became nan .* at step 4, the learning rates being 0\.001 and 0\.001"):
+        fit(build(), callbacks.FiniteLosses(), In(4, poison))
+
+
+def test_the_progress_bar_shows_the_newest_losses(capsys):
+    history = callbacks.History(SCHEDULE)
+    fit(build(), history, callbacks.ProgressBar(history, "mine"))
+    shown = capsys.readouterr().err.split("\r")[-1]
+    assert shown.startswith("mine: 100%")
+    assert "6/6" in shown
+    assert f"generator={history.losses['generator_loss'][-1]:.2f}" in shown
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 3])
+def test_frames_are_drawn_from_the_same_noise(tmp_path, steps_per_execution):
+    digits = data.to_float(data.load("digits").x_train[:25])
+    model = build(steps_per_execution=steps_per_execution)
+    before = pictures.drawn(model, {"images": digits}, seed=3)
+    fit(model, pictures.Frames(tmp_path, SCHEDULE, {"images": digits}, seed=3))
+    seen = list(frame_paths(tmp_path).values())
+    assert seen == ([0, 50, 100, 150, 200, 250, 300] if steps_per_execution == 1 else [0, 150, 300])
+    np.testing.assert_array_equal(before, gan.sample_images(build().ema_generator, 25, 3))
+    after = gan.sample_images(model.ema_generator, 25, 3)
+    for images, path in zip((before, after), (min(frame_paths(tmp_path)), max(frame_paths(tmp_path))), strict=True):
+        np.testing.assert_array_equal(plots.image_grid(images), read_png(path))
+
+
+def read_png(path) -> np.ndarray:
+    return keras.utils.img_to_array(keras.utils.load_img(path, color_mode="grayscale"))[..., 0].astype(np.uint8)
+
+
+def test_scores_before_every_so_many_steps_and_at_the_end(tmp_path):
+    test = data.load("digits").x_test[:60]
+    history = callbacks.History(SCHEDULE, tmp_path)
+    model = fit(build(), history, pictures.Scores(history, {"images": data.to_float(test)}, every=4, seed=0))
+    assert history.scores["step"] == [0, 4, 6]
+    assert history.scores["images"] == [0, 200, 300]
+    judge = evaluator.Evaluator()
+    fake = judge.extract(gan.sample_images(model.ema_generator, 60, 0))
+    expected = evaluator.quick_scores(judge.extract(test), fake)
+    assert history.scores["frechet_distance"][-1] == pytest.approx(expected["frechet_distance"], abs=1e-5)
+    assert read_csv(tmp_path / "scores.csv")["frechet_distance"] == history.scores["frechet_distance"]
+
+
+def test_checkpoints_hold_the_gan_and_its_history(tmp_path):
+    history = callbacks.History(SCHEDULE)
+    model = fit(build(), history, callbacks.Checkpoints(tmp_path, history, every=4))
+    assert sorted(path.stem for path in tmp_path.iterdir()) == ["000000004", "000000006"]
+
+    other, again = build(seed=1), callbacks.History(SCHEDULE)
+    again.restore(checkpoints.restore(tmp_path, other))
+    assert again.losses == history.losses
+    for mine, theirs in zip(model.variables, other.variables, strict=True):
+        np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
+
+
+def test_a_signal_ends_fit_after_the_step():
+    before = signal.getsignal(signal.SIGTERM)
+    model = build()
+    with callbacks.Signals() as signals:
+        fit(model, In(3, lambda _: os.kill(os.getpid(), signal.SIGTERM)), signals)
+        assert signal.getsignal(signal.SIGTERM) != before
+    assert (signals.number, int(model.steps_taken)) == (signal.SIGTERM, 3)
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_before_the_first_step_is_done_interrupts():
+    before, model = signal.getsignal(signal.SIGTERM), build()
+    with pytest.raises(KeyboardInterrupt), callbacks.Signals() as signals:
+        fit(model, In(1, lambda _: signal.raise_signal(signal.SIGTERM)), signals)
+    assert int(model.steps_taken) == 0
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_signal_cuts_short_what_changes_nothing():
+    with callbacks.Signals() as signals:
+        signals.at_once, done = False, []
+        with signals.cutting_short():
+            signal.raise_signal(signal.SIGTERM)
+            done.append("went on")
+        assert (signals.number, signals.at_once, done) == (signal.SIGTERM, False, [])
+        signals.number = 0
+        with pytest.raises(KeyboardInterrupt), signals.cutting_short():
+            raise KeyboardInterrupt  # by somebody else
+
+
+def test_what_a_step_returns_may_not_change():
+    table = {}
+    callbacks.add_row(table, {"step": 1, "loss": 2.0})
+    with pytest.raises(RunError, match="step, loss before, step, norm now"):
+        callbacks.add_row(table, {"step": 2, "norm": 3.0})
