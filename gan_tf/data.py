@@ -15,6 +15,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from gan_tf import Error
 from gan_tf.files import one_line
 from gan_tf.untrusted import read_arrays
 
@@ -46,7 +47,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 DATA_DIR = (CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / "data"
 
 
-class DataError(Exception):
+class DataError(Error):
     """A dataset that cannot be used; the message names the file and says what to do."""
 
 

@@ -15,7 +15,7 @@ import tensorflow as tf
 from keras import layers
 from tqdm import tqdm
 
-from gan_tf import data, metrics
+from gan_tf import Error, data, metrics
 from gan_tf.files import one_line
 from gan_tf.neighbours import nearest
 from gan_tf.untrusted import KerasVersionError, load_model, read_arrays
@@ -25,7 +25,7 @@ SHA256 = "ef03618efe97dfa838522cdacc32eb5d63ccc0b8102535b1e2a00578238c2b75"  # o
 BATCH_SIZE = 250
 
 
-class EvaluatorError(Exception):
+class EvaluatorError(Error):
     """An evaluator that cannot be used, or scores of different ones side by side."""
 
 

@@ -13,6 +13,8 @@ from typing import BinaryIO
 import numpy as np
 from PIL import Image
 
+from gan_tf import UsageError
+
 try:
     import fcntl
 except ImportError:  # Windows, where an open file can be neither renamed nor deleted
@@ -90,10 +92,10 @@ def check_memory(needed: int, what: str) -> None:
     """Refuse what this machine's memory cannot hold, before the system ends the process.
 
     Raises:
-        ValueError: with both numbers.
+        UsageError: with both numbers.
     """
     if needed > (there := total_memory()):
-        raise ValueError(
+        raise UsageError(
             f"{what} needs about {needed / 1e9:.0f} GB of memory, here are {there / 1e9:.0f} GB; ask for less"
         )
 

@@ -158,7 +158,7 @@ def test_the_shipped_generator_draws_every_digit(judge):
 
 def test_a_damaged_shipped_generator_is_named(tmp_path, monkeypatch):
     bad = tmp_path / "pretrained.npz"
-    monkeypatch.setattr(runs, "PRETRAINED", bad)
+    monkeypatch.setattr("gan_tf.runs.folder.PRETRAINED", bad)
     for content in (None, b"", b"no archive", b"PK\x03\x04 half of one"):
         if content is not None:
             bad.write_bytes(content)
@@ -171,7 +171,7 @@ def test_another_generator_in_the_shipped_ones_place_is_named(tmp_path, monkeypa
         arrays = dict(archive)
     arrays["00"] = arrays["00"] * np.float16(1.001)  # as good a generator, and not the one whose scores are published
     np.savez_compressed(tmp_path / "pretrained.npz", **arrays)
-    monkeypatch.setattr(runs, "PRETRAINED", tmp_path / "pretrained.npz")
+    monkeypatch.setattr("gan_tf.runs.folder.PRETRAINED", tmp_path / "pretrained.npz")
     with pytest.raises(runs.RunError, match=r"its SHA-256 is .*, that of the shipped one 9ab28c8fca3d"):
         runs.pretrained_generator()
 

@@ -30,8 +30,10 @@ LOWER = {  # what keeps a run safe: it may use all of the upper floor, and of it
     "runs.checkpoints": ALL | {"runs.recipe", "runs.settings"},
     "runs.scorer": ALL,
     "runs.trainer": ALL | {"runs.checkpoints", "runs.devices", "runs.recipe", "runs.scorer", "runs.settings"},
-    "runs": ALL | {"runs.checkpoints", "runs.devices", "runs.recipe", "runs.scorer", "runs.settings", "runs.trainer"},
-    "__main__": {"data", "evaluator", "runs"},
+    "runs": set(),
+    "runs.folder": ALL
+    | {"runs.checkpoints", "runs.devices", "runs.recipe", "runs.scorer", "runs.settings", "runs.trainer"},
+    "__main__": {"evaluator", "runs", "runs.settings"},
 }
 IMPORTS = UPPER | LOWER
 

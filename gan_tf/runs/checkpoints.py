@@ -4,7 +4,6 @@
 and neither it nor `.weights.h5` holds the states of seed generators; hence plain `.npz`, which a test compares by name.
 """
 
-import dataclasses
 import json
 import platform
 import re
@@ -28,10 +27,12 @@ from gan_tf.untrusted import read_arrays
 KEPT = 3
 MOST_BYTES = 1 << 30  # of one checkpoint; that of the literature's networks has 40 MB
 DEFAULT_BUILD = f"{recipe.__name__}:{recipe.build.__name__}"  # of a run whose config.json does not say
-CURE = "A lower learning rate or float32 usually helps"
+CURE = (
+    "Lower a --generator-learning-rate or --discriminator-learning-rate, or take --precision float32, in a new folder"
+)
 
 
-class RunError(Exception):
+class RunError(gan_tf.Error):
     """A run that cannot go on; the message says why and what to do."""
 
 
@@ -134,7 +135,7 @@ def describe(settings: Settings, dataset: Dataset, replicas: int, build: Callabl
     versions = {"python": platform.python_version(), "gan_tf": gan_tf.__version__}
     versions |= {package.__name__: package.__version__ for package in (tf, keras, np)}
     return {
-        "settings": dataclasses.asdict(settings),
+        "settings": settings.to_json(),
         "build": f"{build.__module__}:{build.__qualname__}",
         "replicas": replicas,
         "dataset_sha256": dataset.digest,

@@ -13,10 +13,10 @@ import shutil
 
 import tensorflow as tf
 
-from gan_tf import replicas
+from gan_tf import Error, UsageError, replicas
 
 
-class LostWorkerError(Exception):
+class LostWorkerError(Error):
     """A worker that was needed for the next step does not answer."""
 
 
@@ -28,7 +28,7 @@ def strategy(name: str) -> tf.distribute.Strategy:
             "multiworker", the workers that TF_CONFIG or Slurm's environment name, all started alike.
 
     Raises:
-        ValueError: the environment names no workers, or makes no sense.
+        UsageError: the environment names no workers, or makes no sense.
     """
     if name == "one":
         return tf.distribute.get_strategy()
@@ -41,13 +41,13 @@ def strategy(name: str) -> tf.distribute.Strategy:
         print(f"waiting for all {count} workers", flush=True)
         return tf.distribute.MultiWorkerMirroredStrategy(resolvers.TFConfigClusterResolver())
     if "SLURM_PROCID" not in os.environ:
-        raise ValueError(
+        raise UsageError(
             "--devices multiworker needs TF_CONFIG, or to be started by Slurm's srun; set it on each worker"
         )
     try:
         resolver = slurm_resolver()
     except (ValueError, KeyError, IndexError, RuntimeError, OSError) as error:
-        raise ValueError(f"Slurm's environment names no cluster ({error}); start with srun") from error
+        raise UsageError(f"Slurm's environment names no cluster ({error}); start with srun") from error
     return tf.distribute.MultiWorkerMirroredStrategy(resolver)
 
 
@@ -78,7 +78,7 @@ def check_cluster(text: str) -> int:
     """Check what TF_CONFIG says, before TensorFlow waits for workers that cannot come, and return how many there are.
 
     Raises:
-        ValueError: it is not of the form {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker",
+        UsageError: it is not of the form {"cluster": {"worker": ["host:port", ...]}, "task": {"type": "worker",
             "index": 0}}; "chief" may stand beside "worker".
     """
     try:
@@ -95,7 +95,7 @@ def check_cluster(text: str) -> int:
             raise ValueError(f"task {task} is not in the cluster")
         return sum(map(len, cluster.values()))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"TF_CONFIG names no cluster ({type(error).__name__}: {error}); correct it") from error
+        raise UsageError(f"TF_CONFIG names no cluster ({type(error).__name__}: {error}); correct it") from error
 
 
 def is_chief(chosen: tf.distribute.Strategy) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from gan_tf import data, gan, plots
+from gan_tf import Error, data, gan, plots
 from gan_tf.evaluator import QUICK_SCORES
 from gan_tf.files import one_line, remove_partials, write_csv, write_png
 from gan_tf.runs import checkpoints, devices
@@ -26,7 +26,7 @@ FRAME_GRID = 25  # images in a frame
 CHECKPOINT_STEPS = 500  # what a kill costs at most; a checkpoint takes less than 1 % of the time of as many steps
 
 
-class Stopped(Exception):
+class Stopped(Error):
     """A signal ended the training after everything was saved."""
 
     def __init__(self, signal_number: int, message: str):
