@@ -17,7 +17,7 @@ from keras.src.backend.common import global_state  # has no public name
 
 MODULES = ("keras", "keras.layers", "keras.initializers", "keras.src.models.functional", "gan_tf.models", None)
 MODEL_MEMBERS = {"metadata.json", "config.json", "model.weights.h5"}
-MOST_BYTES = 1 << 30  # of one model's weights; the literature's generator has 9 MB
+MOST_BYTES = 1 << 30  # of one model's weights; the generator of TensorFlow's tutorial has 9 MB
 
 
 class KerasVersionError(ValueError):

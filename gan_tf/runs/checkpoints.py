@@ -25,7 +25,7 @@ from gan_tf.runs.settings import Settings
 from gan_tf.untrusted import read_arrays
 
 KEPT = 3
-MOST_BYTES = 1 << 30  # of one checkpoint; that of the literature's networks has 40 MB
+MOST_BYTES = 1 << 30  # of one checkpoint; that of the networks of TensorFlow's tutorial has 40 MB
 DEFAULT_BUILD = f"{recipe.__name__}:{recipe.build.__name__}"  # of a run whose config.json does not say
 CURE = (
     "Lower a --generator-learning-rate or --discriminator-learning-rate, or take --precision float32, in a new folder"
