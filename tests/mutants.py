@@ -20,12 +20,18 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
-LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", "runs", ".*_cache", ".hypothesis", "__pycache__", ".download-*")
+LEFT_OUT = shutil.ignore_patterns(".git", ".venv*", ".*_cache", ".hypothesis", "__pycache__", ".download-*")
 LIMIT = 600  # seconds for one mutant, many times what the longest of them takes
+
+
+def left_out(root: Path, folder: str, names: list[str]) -> set[str]:
+    """Return what of a folder is not copied: of what is called `runs`, only the one at the top, which holds results."""
+    return LEFT_OUT(folder, names) | ({"runs"} if Path(folder) == root else set())
 
 
 class Refused(Exception):
@@ -46,6 +52,7 @@ LOSSES, GAN, MODELS = "tests/test_losses.py::", "tests/test_gan.py::", "tests/te
 DATA, METRICS, PLOTS = "tests/test_data.py::", "tests/test_metrics.py::", "tests/test_plots.py::"
 RUNS, RECIPE, FILES = "tests/test_runs.py::", "tests/test_recipe.py::", "tests/test_files.py::"
 HOSTILE, DEVICES, MAIN = "tests/test_hostile.py::", "tests/test_devices.py::", "tests/test_main.py::"
+SETTINGS = "tests/test_settings.py::"
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 
 MUTANTS = (
@@ -522,6 +529,55 @@ MUTANTS = (
         (f"{MAIN}test_failures_are_told_in_one_line",),
         "wrong usage has an exit code of its own",
     ),
+    Mutant(
+        "gan_tf/__main__.py",
+        "2 if isinstance(error, UsageError) else 1",
+        "2 if isinstance(error, ValueError) else 1",
+        (f"{MAIN}test_only_a_usage_error_of_our_own_is_wrong_usage",),
+        "a ValueError of Keras or NumPy is nobody's wrong usage",
+    ),
+    Mutant(
+        "gan_tf/runs/settings.py",
+        'field.metadata["at_least"] <= value < field.metadata["below"]',
+        'field.metadata["at_least"] <= value',
+        (f"{SETTINGS}test_bounds_are_where_they_are_said_to_be",),
+        "a setting has an upper bound",
+    ),
+    Mutant(
+        "gan_tf/runs/settings.py",
+        "if defaults and self.model not in defaults and",
+        "if False and",
+        (f"{SETTINGS}test_a_setting_of_another_model_is_refused",),
+        "a setting that the model does not have is refused",
+    ),
+    Mutant(
+        "gan_tf/runs/recipe.py",
+        "    try:\n        yield\n    finally:\n        keras.mixed",
+        "    if True:\n        yield\n        keras.mixed",
+        (f"{SETTINGS}test_an_error_while_networks_are_built_leaves_the_precision_as_it_was",),
+        "a recipe that fails leaves the precision as it was",
+    ),
+    Mutant(
+        "gan_tf/runs/recipe.py",
+        "Adam(learning_rate, *settings.betas)",
+        "Adam(learning_rate)",
+        (f"{SETTINGS}test_every_setting_of_the_recipe_changes_the_gan_and_nothing_that_others_decide",),
+        "the recipe heeds Adam's betas",
+    ),
+    Mutant(
+        "gan_tf/__init__.py",
+        'keras.config.backend() != "tensorflow":',
+        'keras.config.backend() == "":',
+        (f"{SETTINGS}test_keras_on_another_backend_is_told_in_one_line",),
+        "Keras on another backend is told",
+    ),
+    Mutant(
+        "gan_tf/__init__.py",
+        'os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")\n',
+        "import tensorflow  # noqa: E402, F401\n",
+        (f"{MAIN}test_help_and_wrong_usage_do_not_wait_for_tensorflow",),
+        "the command line's help does not wait for TensorFlow",
+    ),
     # judging
     Mutant(
         "gan_tf/runs/folder.py",
@@ -713,7 +769,7 @@ def try_all(mutants: dict[str, Mutant], root: Path, stored: Path, results: dict[
     """Copy the project and try the mutants there, one after the other; each result is stored as it comes."""
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copy = Path(folder) / "project"
-        shutil.copytree(root, copy, ignore=LEFT_OUT, symlinks=True)
+        shutil.copytree(root, copy, ignore=partial(left_out, root), symlinks=True)
         check_import(copy)
         check_green(copy, list(mutants.values()))
         for number, (name, mutant) in enumerate(mutants.items(), 1):
