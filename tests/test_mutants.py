@@ -78,7 +78,7 @@ def test_the_tests_that_must_turn_red_exist(mutant):
 SOURCE = "def double(x):\n    return 2 * x\n\n\ndef half(x):\n    return x / 2\n"
 TESTS = """
 import time
-from gan_tf import double, half
+from gan_tf import double, half, runs
 
 def test_double():
     assert double(2) == 4
@@ -106,7 +106,8 @@ HANGS = Mutant("gan_tf/__init__.py", "x / 2", "x / 3", ("tests/test_a.py::test_h
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # it needs none, and they take their time
-    for name, content in {"gan_tf/__init__.py": SOURCE, "tests/test_a.py": TESTS, "pytest.ini": "[pytest]\n"}.items():
+    package = {"gan_tf/__init__.py": SOURCE, "gan_tf/runs/__init__.py": ""}  # a part of it, not a folder of results
+    for name, content in {**package, "tests/test_a.py": TESTS, "pytest.ini": "[pytest]\n"}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content, encoding="utf-8")
     return tmp_path
