@@ -17,8 +17,8 @@ from gan_tf import data, evaluator, gan, losses, models
 IMAGES = 128_000
 
 FIRST = {
-    "generator": {"width": 32},
-    "discriminator": {"width": 64, "dropout": 0.0},
+    "generator": {"widths": (128, 64, 32)},
+    "discriminator": {"widths": (64, 128), "dropout": 0.0},
     "batch_size": 64,
     "generator_rate": 1e-3,
     "discriminator_rate": 1e-3,
@@ -26,10 +26,10 @@ FIRST = {
     "decay": 0.998,
     "cosine": True,
 }
-THIRD = FIRST | {"discriminator": {"width": (64, 128, 256), "dropout": 0.0}}
+THIRD = FIRST | {"discriminator": {"widths": (64, 128, 256), "dropout": 0.0}}
 SMALL = FIRST | {
-    "generator": {"latent_dim": 64, "width": 32, "first_kernel": 3},
-    "discriminator": {"width": (32, 128, 256), "dropout": 0.0},
+    "generator": {"latent_dim": 64, "widths": (128, 64, 32), "first_kernel": 3},
+    "discriminator": {"widths": (32, 128, 256), "dropout": 0.0},
 }
 NOISE = SMALL | {"discriminator": SMALL["discriminator"] | {"input_noise": 0.2}}
 STDDEV = NOISE["discriminator"] | {"minibatch_stddev": True}
@@ -38,12 +38,12 @@ LAST = NOISE | {
     "cosine": False,
     "discriminator": STDDEV,
     "decay": 0.9995,
-    "generator": {"width": 32, "first_kernel": 3},
+    "generator": {"widths": (128, 64, 32), "first_kernel": 3},
 }
 VARIANTS = {  # name: what it changes, settings
     "first": ("the start: half the width, no dropout, Adam(1e-3, 0, 0.99), batch 64, cosine", FIRST),
-    "width-48": ("first, generator width 48", FIRST | {"generator": {"width": 48}}),
-    "latent-64": ("first, z of 64", FIRST | {"generator": {"width": 32, "latent_dim": 64}}),
+    "width-48": ("first, generator width 48", FIRST | {"generator": {"widths": (192, 96, 48)}}),
+    "latent-64": ("first, z of 64", FIRST | {"generator": {"widths": (128, 64, 32), "latent_dim": 64}}),
     "spectral": ("first, spectral normalisation in the discriminator", FIRST | {"spectral": True}),
     "third": ("first, a third convolution of 256 in the discriminator", THIRD),
     "third-fast-d": ("third, discriminator's rate 2e-3", THIRD | {"discriminator_rate": 2e-3}),
@@ -56,7 +56,7 @@ VARIANTS = {  # name: what it changes, settings
     "last": ("the default: noise, batch 32, constant rate, decay 0.9995, z of 100, minibatch deviation", LAST),
     "last-width-48": (
         "last, generator width 48",
-        LAST | {"generator": {"width": 48, "first_kernel": 3}},
+        LAST | {"generator": {"widths": (192, 96, 48), "first_kernel": 3}},
     ),
 }
 
