@@ -47,7 +47,7 @@ def check_whole(folder: Path) -> None:
         elif path.suffix in (".png", ".gif"):
             Image.open(path).load()
         elif path.suffix == ".csv":
-            columns, *rows = csv.reader(path.read_text().splitlines())
+            columns, *rows = csv.reader(path.read_text(encoding="utf-8").splitlines())
             assert all(len(row) == len(columns) for row in rows), path
 
 
@@ -108,7 +108,9 @@ def differences(one: Path, other: Path) -> list[str]:
         names = {name for name in first.files + second.files if "seconds" not in name}
         found += [n for n in names if n not in first or n not in second or not np.array_equal(first[n], second[n])]
     for name in ("history.csv", "losses.csv"):
-        tables = [list(csv.DictReader((folder / name).read_text().splitlines())) for folder in (one, other)]
+        tables = [
+            list(csv.DictReader((folder / name).read_text(encoding="utf-8").splitlines())) for folder in (one, other)
+        ]
         rows = [[{k: v for k, v in row.items() if k != "seconds"} for row in table] for table in tables]
         found += [name] * (rows[0] != rows[1])
     frames = [sorted((folder / "frames").iterdir()) for folder in (one, other)]

@@ -15,8 +15,8 @@ def machine() -> str:
     """Describe the processor, its number of cores for this process and the versions."""
     name = platform.processor() or platform.machine()
     if Path("/proc/cpuinfo").exists():
-        name = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text()).group(1)
-    flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+        name = re.search(r"model name\s*:\s*(.*)", Path("/proc/cpuinfo").read_text(encoding="utf-8")).group(1)
+    flags = Path("/proc/cpuinfo").read_text(encoding="utf-8") if Path("/proc/cpuinfo").exists() else ""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     native = "with" if "avx512_bf16" in flags or "amx_bf16" in flags else "without"
     return (
@@ -29,8 +29,10 @@ def write_section(title: str, lines: list[str]) -> None:
     """Print a section, and put it into RESULTS.md in place of the one with the same title."""
     text = "\n".join([f"## {title}", "", *lines, ""])
     print(text)
-    old = RESULTS.read_text() if RESULTS.exists() else "# Results\n\nWritten by `make bench`.\n"
+    old = RESULTS.read_text(encoding="utf-8") if RESULTS.exists() else "# Results\n\nWritten by `make bench`.\n"
     before, *sections = re.split(r"(?m)^(?=## )", old)
     kept = {section.splitlines()[0][3:]: section for section in sections}
     kept[title] = text + "\n"
-    RESULTS.write_text(before.rstrip() + "\n\n" + "\n".join(section.rstrip() + "\n" for section in kept.values()))
+    RESULTS.write_text(
+        before.rstrip() + "\n\n" + "\n".join(section.rstrip() + "\n" for section in kept.values()), encoding="utf-8"
+    )

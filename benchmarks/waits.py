@@ -105,7 +105,7 @@ def main() -> None:
         grids = np.random.default_rng(0).integers(0, 256, (10, 25, 28, 28)).astype(np.uint8)
         frames = [plots.image_grid(grids[i % 10]).repeat(2, axis=0).repeat(2, axis=1) for i in range(100)]
         digits = [plots.image_grid(dataset.x_train[25 * i : 25 * i + 25]) for i in range(100)]
-        digits = [plots.captioned(frame.repeat(2, axis=0).repeat(2, axis=1), "images seen") for frame in digits]
+        digits = [plots.add_caption(frame.repeat(2, axis=0).repeat(2, axis=1), "images seen") for frame in digits]
         gif = seconds_of(lambda: plots.write_gif(Path(folder) / "a.gif", digits))
         noise = seconds_of(lambda: plots.write_gif(Path(folder) / "b.gif", frames))
         assert Image.open(Path(folder) / "a.gif").n_frames == 100

@@ -4,7 +4,7 @@ import os
 import sys
 import tempfile
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 
 class Error(Exception):

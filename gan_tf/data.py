@@ -1,19 +1,26 @@
-"""Files on disk -> verified uint8 arrays -> `tf.data` batches; and the two conversions between uint8 and [-1, 1]."""
+"""Files on disk -> verified uint8 arrays -> `tf.data` batches; and the two conversions between uint8 and [-1, 1].
+
+Images are uint8 (n, 28, 28, 1) in [0, 255] on disk and in figures, float32 in [-1, 1] inside the networks; labels are
+uint8 (n,) in [0, 9].
+"""
 
 import contextlib
 import gzip
 import hashlib
+import http.client
 import os
-import socket
 import tempfile
-import threading
+import time
+import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
+from tqdm import tqdm
 
+from gan_tf import Error, UsageError
 from gan_tf.files import one_line
 from gan_tf.untrusted import read_arrays
 
@@ -45,12 +52,20 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 DATA_DIR = (CHECKOUT if (CHECKOUT / "pyproject.toml").exists() else Path.cwd()) / "data"
 
 
-class DataError(Exception):
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def _joined(digests: Iterable[str]) -> str:
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
+
+
+class DataError(Error):
     """A dataset that cannot be used; the message names the file and says what to do."""
 
 
 class Dataset(NamedTuple):
-    """A verified dataset: images uint8 (n, 28, 28, 1) in [0, 255], labels uint8 (n,) in [0, 9]."""
+    """Images and labels, for training and for testing."""
 
     name: str
     x_train: np.ndarray
@@ -61,36 +76,36 @@ class Dataset(NamedTuple):
     @property
     def digest(self) -> str:
         """SHA-256 over the digests of the four arrays: what a run keeps, to know its data again."""
-        return hashlib.sha256("".join(DIGESTS[self.name]).encode()).hexdigest()
+        return _joined(map(_digest, (self.x_train, self.y_train, self.x_test, self.y_test)))
 
     def __repr__(self) -> str:
-        title, train, test = TITLES[self.name], len(self.x_train), len(self.x_test)
+        title, train, test = title_of(self.name, self.digest), len(self.x_train), len(self.x_test)
         return f"{title}: {train:,} training and {test:,} test images, uint8 (28, 28, 1), 10 classes"
 
 
+def title_of(name: str, digest: str) -> str:
+    """Return what to call a dataset for people, and whether the digest says that it is no longer what it was."""
+    changed = name in DIGESTS and digest != _joined(DIGESTS[name])
+    return TITLES.get(name, name) + (", changed" if changed else "")
+
+
 def load(name: str = "auto") -> Dataset:
-    """Load a dataset from disk, or download it, and verify its content by SHA-256.
+    """Load "mnist" or "digits" and verify the content by SHA-256, or raise a DataError that says what to do.
 
-    Args:
-        name: "mnist", looked for as `mnist.npz` or as the four IDX files (plain or `.gz`) in $GAN_TF_DATA, in `data/`
-            and in Keras's cache, else downloaded into `data/` (unless GAN_TF_OFFLINE is set; it gives up after 15 s
-            without a byte and after 120 s in all). "digits", the bundled 1,797 digits. "auto", the first where it can
-            be had, else the second, with a printed line that says so and why.
-
-    Returns:
-        A `Dataset` of uint8 arrays.
-
-    Raises:
-        DataError: the file is missing, unreadable or not the dataset that it should be.
-        ValueError: `name` is none of the three.
+    MNIST is looked for as `mnist.npz` or as the four IDX files (plain or `.gz`) in $GAN_TF_DATA, in `data/` and in
+    Keras's cache, else downloaded into `data/`, unless GAN_TF_OFFLINE is set. The digits are bundled: 1,797 of them.
+    "auto" is MNIST where it can be had, else the digits, with a printed line that says so and why.
     """
     if name == "mnist":
         return _load_mnist()
+
     if name == "digits":
         installed = Path(__file__).with_name("digits.npz")
         return _read_npz(installed if installed.exists() else CHECKOUT / "data" / "digits.npz", "digits")
+
     if name != "auto":
-        raise ValueError(f'name must be "auto", "mnist" or "digits", got {name!r}')
+        raise UsageError(f'name must be "auto", "mnist" or "digits", got {name!r}')
+
     try:
         return load("mnist")
     except DataError as error:
@@ -99,41 +114,25 @@ def load(name: str = "auto") -> Dataset:
 
 
 def to_float(images) -> tf.Tensor:
-    """Convert uint8 images in [0, 255] to float32 in [-1, 1], the range of the generator's tanh.
+    """Convert uint8 images of any shape to float32: 0 becomes -1 and 255 becomes 1, the range of the generator's tanh.
 
-    Args:
-        images: uint8 (...), an array or a tensor.
-
-    Returns:
-        float32, the same shape; 0 becomes -1 and 255 becomes 1.
-
-    Raises:
-        TypeError: `images` is not uint8, so that nothing is scaled twice.
+    Anything but uint8 is a TypeError, so that nothing is scaled twice.
     """
     images = tf.convert_to_tensor(images)
     if images.dtype != tf.uint8:
         raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype.name}: were they converted already?")
+
     return tf.cast(images, tf.float32) / 127.5 - 1.0
 
 
 def to_uint8(images) -> np.ndarray:
-    """Convert float images in [-1, 1] to uint8 in [0, 255]; values outside are clipped.
-
-    Args:
-        images: float (...), an array or a tensor.
-
-    Returns:
-        uint8, the same shape.
-
-    Raises:
-        TypeError: `images` is not floating point.
-        ValueError: `images` holds NaN.
-    """
+    """Convert float images of any shape in [-1, 1] to uint8, clipping what is outside; NaN is a ValueError."""
     images = np.asarray(images)
     if not tf.as_dtype(images.dtype).is_floating:
         raise TypeError(f"images must be floating point in [-1, 1], got {images.dtype}")
     if np.isnan(images).any():
         raise ValueError("images hold NaN: the model that made them has diverged")
+
     return np.clip(np.round((images.astype(np.float32) + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
 
@@ -200,6 +199,7 @@ def _load_mnist() -> Dataset:
             return _read_npz(folder / "mnist.npz", "mnist")
         if any(_idx_path(folder, stem) for stem in IDX_FILES):
             return _read_idx(folder)
+
     if os.environ.get("GAN_TF_OFFLINE"):
         raise DataError("no mnist.npz found and GAN_TF_OFFLINE forbids a download; unset it or set GAN_TF_DATA")
     return _download()
@@ -210,6 +210,7 @@ def _folders() -> list[Path]:
     named = os.environ.get("GAN_TF_DATA")
     if named and not (os.path.isdir(named) and os.access(named, os.R_OK | os.X_OK)):
         raise DataError(f"GAN_TF_DATA names {named!r}, which is not a folder that can be read; correct it or unset it")
+
     keras_home = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras"))
     return [*([Path(named)] if named else []), DATA_DIR, keras_home / "datasets"]
 
@@ -219,6 +220,7 @@ def _failures_named(path: Path):
     """Turn whatever a bad file raises in the libraries below into one line that names the file."""
     if os.path.exists(path) and not os.path.isfile(path):
         raise DataError(f"{path} is a folder or a device, not a file; move it away")
+
     try:
         yield
     except DataError:
@@ -247,12 +249,15 @@ def _read_idx(folder: Path) -> Dataset:
         path = _idx_path(folder, stem)
         if path is None:
             raise DataError(f"{folder} holds only part of MNIST: add {stem}, or {stem}.gz")
+
         header = b"".join(number.to_bytes(4, "big") for number in (2048 + len(shape), *shape))
         size = len(header) + int(np.prod(shape))
         with _failures_named(path), (gzip.open if path.suffix == ".gz" else open)(path, "rb") as file:
             content = file.read(size + 1)
+
         if content[: len(header)] != header or len(content) != size:
             raise DataError(f"{path} is not an IDX file of shape {shape} and {size:,} bytes; replace it")
+
         arrays[array] = np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape).copy()
     return _verified("mnist", arrays, folder)
 
@@ -262,7 +267,7 @@ def _verified(name: str, arrays: dict[str, np.ndarray], path: Path) -> Dataset:
         found = arrays[array]
         if found.dtype != np.uint8 or found.shape != shape:
             raise DataError(f"{path}: {array} is {found.dtype} {found.shape}, should be uint8 {shape}; replace it")
-        if hashlib.sha256(found.tobytes()).hexdigest() != digest:
+        if _digest(found) != digest:
             raise DataError(f"{path}: {array} is not that of {TITLES[name]} (its SHA-256 differs); replace it")
     x_train, y_train, x_test, y_test = arrays.values()
     return Dataset(name, x_train[..., np.newaxis], y_train, x_test[..., np.newaxis], y_test)
@@ -273,7 +278,8 @@ def _download() -> Dataset:
     try:
         DATA_DIR.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=DATA_DIR, prefix=".download-", ignore_cleanup_errors=True) as folder:
-            path = _fetch(Path(folder))
+            path = Path(folder, "mnist.npz")
+            _fetch(MNIST_URL, path)
             try:
                 dataset = _read_npz(path, "mnist")
             except DataError as error:
@@ -284,25 +290,21 @@ def _download() -> Dataset:
         raise DataError(f"{DATA_DIR} cannot take MNIST ({one_line(error)}); repair it or set GAN_TF_DATA") from error
 
 
-def _fetch(folder: Path) -> Path:
-    """Run Keras's downloader in a thread that may be left behind if it hangs."""
-    outcome = {}
-
-    def fetch():
-        try:
-            outcome["path"] = keras.utils.get_file("mnist.npz", MNIST_URL, cache_dir=folder, cache_subdir="")
-        except Exception as error:  # get_file raises a bare Exception
-            outcome["error"] = error
-
-    thread = threading.Thread(target=fetch, daemon=True)
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL_SECONDS)  # get_file has no such argument
+def _fetch(url: str, path: Path) -> None:
+    """Download a file, and give up when no byte comes for a while, or not all of them in time."""
+    end = time.monotonic() + DOWNLOAD_SECONDS
     try:
-        thread.start()
-        thread.join(DOWNLOAD_SECONDS)
-    finally:
-        socket.setdefaulttimeout(before)
-    if "path" in outcome:
-        return Path(outcome["path"])
-    reason = outcome.get("error") or f"nothing after {DOWNLOAD_SECONDS} s"
-    raise DataError(f"the download failed ({one_line(reason)}); put mnist.npz into {DATA_DIR} or set GAN_TF_DATA")
+        with urllib.request.urlopen(url, timeout=STALL_SECONDS) as answer, open(path, "wb") as file:
+            size = int(answer.headers["Content-Length"] or 0)
+            with tqdm(total=size or None, desc=path.name, unit="B", unit_scale=True, leave=False) as bar:
+                while part := answer.read1(1 << 16):  # what has come, without a wait for more
+                    file.write(part)
+                    bar.update(len(part))
+                    if time.monotonic() > end:
+                        raise TimeoutError(f"not all of it in {DOWNLOAD_SECONDS} s")
+
+            if file.tell() < size:
+                raise EOFError(f"incomplete, {file.tell():,} of {size:,} bytes")
+    except (OSError, EOFError, ValueError, http.client.HTTPException) as error:
+        reason = one_line(error)
+        raise DataError(f"the download failed ({reason}); put mnist.npz into {DATA_DIR} or set GAN_TF_DATA") from error

@@ -1,7 +1,9 @@
 """The shipped digit classifier: images -> features and class probabilities -> a report of scores.
 
 A score means something only beside the network that made the features. Its name and SHA-256 go with all that it says,
-and what two evaluators say is never compared.
+and what two evaluators say is never compared. And it means something only between two others: the **real-data
+reference**, what training images get in the generator's place, and the **untrained baseline**, what the generator gets
+before training. Images are uint8 (n, 28, 28, 1), features float32 (n, 128), probabilities float32 (n, 10).
 """
 
 import functools
@@ -15,7 +17,7 @@ import tensorflow as tf
 from keras import layers
 from tqdm import tqdm
 
-from gan_tf import data, metrics
+from gan_tf import Error, data, metrics
 from gan_tf.files import one_line
 from gan_tf.neighbours import nearest
 from gan_tf.untrusted import KerasVersionError, load_model, read_arrays
@@ -25,7 +27,7 @@ SHA256 = "ef03618efe97dfa838522cdacc32eb5d63ccc0b8102535b1e2a00578238c2b75"  # o
 BATCH_SIZE = 250
 
 
-class EvaluatorError(Exception):
+class EvaluatorError(Error):
     """An evaluator that cannot be used, or scores of different ones side by side."""
 
 
@@ -41,11 +43,14 @@ def classifier() -> keras.Model:
         image = keras.Input((28, 28, 1), name="image")
         x = _convolution(image, 32, 5)
         x = layers.MaxPooling2D()(x)  # (batch, 14, 14, 32)
+
         x = _convolution(x, 64, 3)
         x = _convolution(x, 64, 3)
         x = layers.MaxPooling2D()(x)  # (batch, 7, 7, 64)
+
         x = _convolution(x, 96, 3)
         x = layers.MaxPooling2D()(x)  # (batch, 3, 3, 96)
+
         x = layers.Dropout(0.3)(layers.Flatten()(x))
         features = layers.Dense(128, activation="relu", name="features")(x)  # (batch, 128)
         logits = layers.Dense(10, name="logits")(layers.Dropout(0.3)(features))
@@ -74,7 +79,7 @@ def load_weights(path: Path) -> keras.Model:
 
 
 class Features(NamedTuple):
-    """What an evaluator says of n images: features float32 (n, 128), probabilities float32 (n, 10), and who said it."""
+    """What an evaluator sees in n images, and which one it was."""
 
     features: np.ndarray
     probabilities: np.ndarray
@@ -90,11 +95,7 @@ class Evaluator:
 
     Args:
         path: by default the shipped one; or an `.npz` that `save_weights` wrote, or a `.keras` file of a model from
-            float32 (n, 28, 28, 1) in [-1, 1] to features (n, d) and logits (n, 10).
-
-    Raises:
-        EvaluatorError: the file is missing, damaged, not the one that was shipped, or holds another kind of model, or
-            this version of Keras cannot read it.
+            float32 (n, 28, 28, 1) in [-1, 1] to features (n, d) and logits (n, 10). Else an EvaluatorError.
     """
 
     def __init__(self, path: str | Path | None = None):
@@ -112,6 +113,7 @@ class Evaluator:
         except Exception as error:  # Keras raises many kinds for a bad archive
             cure = "install gan_tf again" if shipped else "name another file, or none for the shipped one"
             raise EvaluatorError(f"{path} is no evaluator ({one_line(error)}); {cure}") from error
+
         self.name = self.model.name
         self._predict = tf.function(
             functools.partial(self.model, training=False), input_signature=[tf.TensorSpec(self.model.input_shape)]
@@ -121,57 +123,42 @@ class Evaluator:
         return f"{self.name}, SHA-256 {self.sha256[:12]}"
 
     def extract(self, images: np.ndarray, progress=iter) -> Features:
-        """Compute features and class probabilities, 250 images at a time.
-
-        Args:
-            images: uint8 (n, 28, 28, 1), n of at least 1.
-            progress: wraps the iteration over batches, as `tqdm` does.
-
-        Raises:
-            TypeError: `images` is not uint8.
-            ValueError: `images` has another shape.
-        """
-        images = np.asarray(images)
-        if images.dtype != np.uint8:
-            raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype}; data.to_uint8 converts")
-        shape = self.model.input_shape[1:]
-        if images.shape[1:] != shape or len(images) == 0:
-            raise ValueError(f"images must be at least one, each of shape {shape}, got {images.shape}")
+        """Compute features and class probabilities, 250 images at a time; `progress` wraps the loop, as `tqdm` does."""
+        images = self._checked(images)
         features = np.empty((len(images), self.model.output_shape[0][1]), np.float32)
         probabilities = np.empty((len(images), 10), np.float32)
+
         for start in progress(range(0, len(images), BATCH_SIZE)):
             part = slice(start, start + BATCH_SIZE)
             features[part], logits = self._predict(data.to_float(images[part]))
             probabilities[part] = keras.ops.softmax(logits)
+
         return Features(features, probabilities, str(self))
 
+    def _checked(self, images) -> np.ndarray:
+        """Return images as an array, or say why this evaluator cannot see them."""
+        images, shape = np.asarray(images), self.model.input_shape[1:]
+        if images.dtype != np.uint8:
+            raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype}; data.to_uint8 converts")
+        if images.shape[1:] != shape or len(images) == 0:
+            raise ValueError(f"images must be at least one, each of shape {shape}, got {images.shape}")
+        return images
 
-def same_evaluator(*judged: Features) -> str:
-    """Return who judged them all.
 
-    Raises:
-        EvaluatorError: it was not one evaluator.
-    """
-    names = {one.evaluator for one in judged}
+def _check_same_evaluator(*sets: Features) -> None:
+    """Refuse, as an EvaluatorError, features that come from different evaluators."""
+    names = {features.evaluator for features in sets}
     if len(names) > 1:
         raise EvaluatorError(f"scores of different evaluators cannot be compared: {' and '.join(sorted(names))}")
-    return names.pop()
 
 
 QUICK_SCORES = ("frechet_distance", "classifier_score", "label_jsd", "smallest_class")
 
 
 def quick_scores(real: Features, fake: Features) -> dict[str, float]:
-    """Compute the scores that take less than a second: what `train --evaluate-every` follows.
-
-    Returns:
-        The scores by their names, in the order of `QUICK_SCORES`.
-
-    Raises:
-        EvaluatorError: different evaluators judged the two.
-    """
-    same_evaluator(real, fake)
-    real_histogram, histogram = (metrics.mode_histogram(judged.probabilities) for judged in (real, fake))
+    """Compute the scores that take less than a second, `QUICK_SCORES`: what `train --evaluate-every` follows."""
+    _check_same_evaluator(real, fake)
+    real_histogram, histogram = (metrics.mode_histogram(features.probabilities) for features in (real, fake))
     scores = (
         metrics.frechet_distance(real.features, fake.features),
         metrics.classifier_score(fake.probabilities),
@@ -189,14 +176,12 @@ def all_scores(real: Features, fake: Features, train: Features, held_out: np.nda
         fake: generated images.
         train: the training images, all of them: what `fake` could have copied.
         held_out: distances of held-out images to the nearest of `train`; by default those of `real`, computed here.
-
-    Raises:
-        EvaluatorError: different evaluators judged them.
     """
-    same_evaluator(real, fake, train)
+    _check_same_evaluator(real, fake, train)
     pair = real.features, fake.features
     kernel = metrics.kernel_distance(*pair)
     memorisation = metrics.memorisation(train.features, real.features if held_out is None else held_out, fake.features)
+
     return {
         **quick_scores(real, fake),
         "kernel_distance": kernel.value,
@@ -209,32 +194,29 @@ def all_scores(real: Features, fake: Features, train: Features, held_out: np.nda
 
 
 def report(evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrained: np.ndarray, seed: int) -> dict:
-    """Judge generated images against a dataset's test images, with a floor and a ceiling beside them.
+    """Score generated images against test images, with the reference and the baseline beside: what metrics.json holds.
 
     Args:
         evaluator: computes the features.
         dataset: its test images are the real ones; as many as there are fakes, drawn by the seed, if it has more. How
             far new images are from the training set is learned from all of them.
-        fake: uint8 (n, 28, 28, 1), at most as many as there are test images.
-        untrained: uint8 (n, 28, 28, 1), of a generator before training: the ceiling.
+        fake: at most as many images as there are test images.
+        untrained: as many, of a generator before training.
         seed: of the draws.
-
-    Returns:
-        What metrics.json holds. The floor is what as many training images score in the generator's place; being copies
-        of the training set, they also show what `data_copying_z` and `copied` say of copies.
     """
     count, random = len(fake), np.random.default_rng(seed)
-    bar = functools.partial(tqdm, desc="judging", unit="batch", leave=False, disable=None)  # only on a terminal
+    bar = functools.partial(tqdm, desc="features", unit="batch", leave=False, disable=None)  # only on a terminal
     train = evaluator.extract(dataset.x_train, bar)
     test = evaluator.extract(dataset.x_test)
     real = test.subset(np.sort(random.choice(len(dataset.x_test), count, replace=False)))
     held_out = nearest(test.features, train.features)  # the same for all contestants
+
     contestants = {
         "generator": evaluator.extract(fake),
-        "training_images": train.subset(random.choice(len(dataset.x_train), count, replace=False)),
+        "training_images": train.subset(random.choice(len(dataset.x_train), count, replace=False)),  # copies, each
         "untrained_generator": evaluator.extract(untrained),
     }
-    bar = tqdm(contestants.items(), desc="scoring", unit="set", leave=False, disable=None)
+    bar = tqdm(contestants.items(), desc="scores", unit="set", leave=False, disable=None)
     return {
         "evaluator": {"name": evaluator.name, "sha256": evaluator.sha256},
         "dataset": dataset.name,
@@ -242,11 +224,11 @@ def report(evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrai
         "split": "test",
         "count": count,
         "seed": seed,
-        "scores": {name: all_scores(real, judged, train, held_out) for name, judged in bar},
+        "scores": {name: all_scores(real, features, train, held_out) for name, features in bar},
     }
 
 
-LINES = {  # what a table shows: title, format, which way is better
+TABLE_ROWS = {  # of each score: title, format, which way is better
     "frechet_distance": ("Fréchet distance", "{:.3f}", "lower"),
     "kernel_distance": ("kernel distance", "{:.4f}", "lower"),
     "kernel_distance_error": ("  its standard error", "{:.4f}", ""),
@@ -255,21 +237,17 @@ LINES = {  # what a table shows: title, format, which way is better
     "density": ("density", "{:.3f}", "higher"),
     "coverage": ("coverage", "{:.3f}", "higher"),
     "classifier_score": ("classifier score (1 to 10)", "{:.2f}", "higher"),
-    "label_jsd": ("divergence of the classes", "{:.4f}", "lower"),
+    "label_jsd": ("label JSD", "{:.4f}", "lower"),
     "smallest_class": ("share of the rarest class", "{:.3f}", "near 0.1"),
-    "data_copying_z": ("nearness to training (z)", "{:.1f}", "near 0"),
+    "data_copying_z": ("data-copying z", "{:.1f}", "near 0"),
     "copied": ("copied", "{:.3f}", "near 0.01"),
 }
 
 
 def table(**reports: dict) -> str:
-    """Lay reports side by side, with the floor and the ceiling of the first.
+    """Lay reports side by side, each under its name, and the real-data reference and untrained baseline of the first.
 
-    Args:
-        reports: what `report` returned, by the name of their column.
-
-    Raises:
-        EvaluatorError: they differ in the evaluator, the dataset, the split or the number of images.
+    Those that differ in the evaluator, the dataset, the split or the number of images are an EvaluatorError.
     """
     first, *others = reports.values()
     for other in others:
@@ -278,23 +256,20 @@ def table(**reports: dict) -> str:
                 raise EvaluatorError(
                     f"scores of another {name} cannot be compared: {first[name]} and {other[name]}; evaluate both again"
                 )
+
     columns = {name: one["scores"]["generator"] for name, one in reports.items()}
     columns |= {name.replace("_", " "): first["scores"][name] for name in ("training_images", "untrained_generator")}
     widths = {name: max(len(name), 8) + 2 for name in columns}
     lines = [f"{'':26}" + "".join(f"{name:>{width}}" for name, width in widths.items()) + "  better"]
-    for key, (title, shape, better) in LINES.items():
+    for key, (title, shape, better) in TABLE_ROWS.items():
         values = "".join(f"{shape.format(column[key]):>{widths[name]}}" for name, column in columns.items())
         lines.append(f"{title:26}{values}  {better}".rstrip())
-    floor = first["scores"]["training_images"]["frechet_distance"]
+
     name, digest = first["evaluator"]["name"], first["evaluator"]["sha256"][:12]
-    return "\n".join(
-        [
-            f"{first['count']:,} images of each against {first['count']:,} {first['split']} images of "
-            f"{data.TITLES[first['dataset']]}; evaluator {name}, SHA-256 {digest}; seed {first['seed']}",
-            "",
-            *lines,
-            "",
-            f"A perfect generator would score about what training images do, not 0: with {first['count']:,} images the "
-            f"Fréchet distance is {floor:.3f} between real and real.",
-        ]
-    )
+    count, dataset = f"{first['count']:,}", data.title_of(first["dataset"], first["dataset_sha256"])
+    reference = first["scores"]["training_images"]["frechet_distance"]
+    head = f"{count} images of each against {count} {first['split']} images of {dataset}; evaluator {name}, "
+    head += f"SHA-256 {digest}; seed {first['seed']}"
+    foot = f"The training images are the real-data reference: with {count} images even they have a Fréchet distance of "
+    foot += f"{reference:.3f}, not 0. The untrained generator is the baseline."
+    return "\n".join([head, "", *lines, "", foot])

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all; and how much memory there is."""
 
 import contextlib
 import csv
@@ -6,7 +6,7 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,13 +20,10 @@ except ImportError:  # Windows, where an open file can be neither renamed nor de
 
 
 def write_whole(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
-    """Write a file under another name, bring it to the disk, and only then give it its own.
+    """Let `write` fill a file under another name, bring it to the disk, and only then give it its own.
 
-    Of several that write one file at once, each has a partial file of its own; the last to finish stands in the end.
-
-    Args:
-        path: where; what stood there before is replaced, or left alone if `write` fails.
-        write: is called with the open binary file.
+    What stood there before is replaced, or left alone if `write` fails. Of several that write one file at once, each
+    has a partial file of its own; the last to finish stands in the end.
     """
     path = Path(path)
     with _partial(path.parent) as file:
@@ -50,6 +47,7 @@ def _partial(folder: Path) -> BinaryIO:
         partial = folder / f".{secrets.token_hex(8)}.partial"
         file = open(partial, "xb")  # noqa: SIM115, the caller closes it; x: never through a link that somebody put there
         _lock(file, wait=True)
+
         if os.fstat(file.fileno()).st_nlink:
             return file
         file.close()  # removed before it was locked
@@ -60,6 +58,7 @@ def remove_partials(folder: Path) -> None:
     for path in folder.rglob(".*.partial*"):
         if path.is_symlink() or not path.is_file():
             continue
+
         with contextlib.suppress(OSError), open(path, "rb") as file:
             if _lock(file, wait=False):
                 path.unlink()
@@ -78,22 +77,39 @@ def one_line(error: object) -> str:
     return " ".join(str(error).split())[:200] or type(error).__name__
 
 
-def total_memory() -> int:
-    """Return this machine's memory in bytes, or infinity where it does not say."""
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, ValueError, OSError):
-        return sys.maxsize
+def total_memory(root: Path = Path("/")) -> int:
+    """Return the bytes of memory that this process may use, or infinity where nobody says.
+
+    That is the machine's memory, or less: a container, or a job of a batch system, is in a control group with a limit.
+    """
+    limits = list(_group_limits(root))
+    with contextlib.suppress(AttributeError, ValueError, OSError):
+        limits.append(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return min(limits, default=sys.maxsize)
+
+
+def _group_limits(root: Path) -> Iterator[int]:
+    """Yield the memory limits of this process's control group and of those around it, in versions 1 and 2 of them."""
+    with contextlib.suppress(OSError, ValueError):
+        for line in (root / "proc/self/cgroup").read_text(encoding="utf-8").splitlines():
+            _, controllers, group = line.split(":", 2)
+            if controllers not in ("", "memory"):
+                continue
+
+            mounted = root / "sys/fs/cgroup" / controllers
+            name = "memory.limit_in_bytes" if controllers else "memory.max"
+            inner = mounted / group.strip("/")
+            for folder in (inner, *inner.parents[: len(inner.parts) - len(mounted.parts)]):
+                with contextlib.suppress(OSError, ValueError):  # a group outside the container; "max"
+                    yield int((folder / name).read_text(encoding="utf-8"))
 
 
 def check_memory(needed: int, what: str) -> None:
-    """Refuse what this machine's memory cannot hold, before the system ends the process.
+    """Refuse, as a UsageError, what this machine's memory cannot hold, before the system ends the process."""
+    from gan_tf import UsageError  # here, because the package starts TensorFlow, and this file can do without
 
-    Raises:
-        ValueError: with both numbers.
-    """
     if needed > (there := total_memory()):
-        raise ValueError(
+        raise UsageError(
             f"{what} needs about {needed / 1e9:.0f} GB of memory, here are {there / 1e9:.0f} GB; ask for less"
         )
 
@@ -111,8 +127,9 @@ def write_csv(path: str | Path, columns: Iterable[str], rows: Iterable[Iterable]
 
 def read_csv(path: str | Path) -> dict[str, list[float]]:
     """Read a table of numbers as one list a column."""
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         columns, *rows = csv.reader(file)
+
     return {name: [float(row[i]) for row in rows] for i, name in enumerate(columns)}
 
 

@@ -1,5 +1,7 @@
 """Distances between the rows of two matrices, a block at a time: 10,000 x 10,000 of them never stand in memory.
 
+`left` and `rows` are float64 (n, d), `right` and `reference` (m, d).
+
 The fast formula |x|² - 2 x·y + |y|² rounds badly where a distance is small, so that a copy would not be at distance 0.
 Wherever rounding could decide, the difference itself is squared.
 """
@@ -21,19 +23,14 @@ def parts(left: np.ndarray, right: np.ndarray) -> Iterator[slice]:
 def squared_distances(
     left: np.ndarray, right: np.ndarray, left_limits: np.ndarray, right_limits: np.ndarray | None = None
 ) -> Iterator[tuple[slice, np.ndarray]]:
-    """Yield all squared distances in blocks, exact where they are close to a limit that they will be compared with.
+    """Yield a slice of the rows of `left` and their squared distances (rows, m) to all of `right`, and so on.
 
-    Args:
-        left: float64 (n, d).
-        right: float64 (m, d).
-        left_limits: (n,) squared distances, one for each row of `left`.
-        right_limits: (m,) likewise for `right`, or None.
-
-    Yields:
-        A slice of the rows of `left`, and float64 (rows, m).
+    They are exact where they are close to a limit that they will be compared with: a squared distance for each row of
+    `left`, (n,), or of `right`, (m,).
     """
     left_factor, right_factor = _factors(left, right)
     tolerance = 1e-12 * (left_factor[:, -2].max() + right_factor[-1].max())
+
     for part in parts(left, right):
         distances = left_factor[part] @ right_factor
         for limits in (left_limits[part, np.newaxis], right_limits):
@@ -46,13 +43,16 @@ def squared_distances(
 def radii(rows: np.ndarray, k: int) -> np.ndarray:
     """Return each row's squared distance to its k-th nearest neighbour among the others, float64 (n,)."""
     left_factor, right_factor = _factors(rows, rows)
+
     squared = np.empty(len(rows))
     for part in parts(rows, rows):
         distances = left_factor[part] @ right_factor
         own = np.arange(len(distances))
-        distances[own, own + part.start] = np.inf
+        distances[own, own + part.start] = np.inf  # not its own neighbour
+
         neighbours = np.argpartition(distances, k - 1, axis=1)[:, k - 1]
         squared[part] = _lengths(rows[part] - rows[neighbours])
+
     return squared
 
 
@@ -60,10 +60,12 @@ def nearest(rows: np.ndarray, reference: np.ndarray) -> np.ndarray:
     """Return each row's distance to the nearest row of `reference`, float64 (n,); 0 for exact copies."""
     rows, reference = (np.asarray(each, np.float64) for each in (rows, reference))
     left_factor, right_factor = _factors(rows, reference)
+
     found = np.empty(len(rows))
     for part in parts(rows, reference):
         neighbours = (left_factor[part] @ right_factor).argmin(axis=1)
         found[part] = np.sqrt(_lengths(rows[part] - reference[neighbours]))
+
     return found
 
 
@@ -75,5 +77,6 @@ def _factors(left: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarra
     """Return two matrices whose product is |x|² - 2 x·y + |y|²: rows of [x, |x|², 1], columns of [-2 y, 1, |y|²]."""
     middle = right.mean(axis=0)  # short vectors round less
     left, right = left - middle, right - middle
+
     left_factor = np.column_stack([left, _lengths(left), np.ones(len(left))])
     return left_factor, np.column_stack([-2.0 * right, np.ones(len(right)), _lengths(right)]).T

@@ -1,4 +1,8 @@
-"""Arrays -> figures, grids and GIFs. Nothing here trains; images are uint8 in [0, 255]."""
+"""Arrays -> figures, grids and GIFs. Nothing here trains.
+
+Images are uint8 (n, height, width, 1) or (n, height, width), frames (height, width) or (height, width, 3), in
+[0, 255]. The column of a history that `x` names is the horizontal axis; `axes` is where to draw, else a new figure.
+"""
 
 import math
 from pathlib import Path
@@ -14,6 +18,7 @@ from gan_tf.files import write_whole
 REAL_COLOUR = "#1f77b4"
 FAKE_COLOUR = "#ff7f0e"
 CAPTION_HEIGHT = 20
+SHADES = (256, 128, 64, 32, 16, 8, 4)  # of each colour, from which a GIF takes as many as its size allows
 REAL_DOT = "#0b3c6b"
 FAKE_DOT = "#b03000"
 BELIEF = LinearSegmentedColormap.from_list("belief", ["#ffb26e", "white", "#79add2"], N=9)  # D(x) from 0 to 1
@@ -23,41 +28,41 @@ PLAYERS_COLOURS = np.round(
 
 
 def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """Lay images out in rows.
-
-    Args:
-        images: uint8 (n, height, width, 1) or (n, height, width).
-        columns: images in a row; by default the square root of n, rounded up.
-
-    Returns:
-        uint8 (rows * height, columns * width); cells without an image are black.
-
-    Raises:
-        TypeError: `images` is not uint8.
-        ValueError: there is no image, they have another shape, or `columns` is less than 1.
-    """
-    images = np.asarray(images)
-    if images.dtype != np.uint8:
-        raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype}; data.to_uint8 converts")
-    if images.ndim == 4 and images.shape[-1] == 1:
-        images = images[..., 0]
-    if images.ndim != 3 or len(images) == 0:
-        raise ValueError(f"images must be (n, height, width, 1) with n of at least 1, got {images.shape}")
+    """Lay images out in rows, about as many as columns by default; cells without an image are black."""
+    images = _grey_images(images)
     count, height, width = images.shape
     columns = math.ceil(math.sqrt(count)) if columns is None else columns
     if columns < 1:
         raise ValueError(f"columns must be at least 1, got {columns}")
+
     rows = math.ceil(count / columns)
     cells = np.zeros((rows * columns, height, width), np.uint8)
     cells[:count] = images
     return cells.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
 
 
+def _grey_images(images: np.ndarray) -> np.ndarray:
+    """Return images as (n, height, width), or say why they are none."""
+    images = np.asarray(images)
+    _check_uint8(images, "images")
+    if images.ndim == 4 and images.shape[-1] == 1:
+        images = images[..., 0]
+    if images.ndim != 3 or len(images) == 0:
+        raise ValueError(f"images must be (n, height, width, 1) with n of at least 1, got {images.shape}")
+    return images
+
+
+def _check_uint8(array: np.ndarray, name: str) -> None:
+    if array.dtype != np.uint8:
+        raise TypeError(f"{name} must be uint8 in [0, 255], got {array.dtype}; data.to_uint8 converts")
+
+
 def plot_images(images: np.ndarray, title: str = "", columns: int | None = None, row_names=()) -> plt.Figure:
-    """Draw a grid of uint8 images (n, 28, 28, 1) at about three screen pixels a pixel, its rows named on the left."""
+    """Draw a grid of images at about three screen pixels a pixel, its rows named on the left."""
     grid = image_grid(images, columns)
     width = grid.shape[1] / 60 + 1.2 * bool(row_names)
     figure, axes = plt.subplots(figsize=(width, grid.shape[0] / 60 + 0.4 * bool(title)))
+
     axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
     axes.set_title(title)
     axes.set_frame_on(False)
@@ -69,17 +74,14 @@ def plot_images(images: np.ndarray, title: str = "", columns: int | None = None,
 
 
 def plot_losses(history: dict[str, list[float]], x: str = "images") -> plt.Figure:
-    """Draw both players' losses over a run, with the values at which neither knows better than a coin.
-
-    Args:
-        history: columns `generator_loss`, `discriminator_loss` and `x`, one entry an epoch.
-        x: the column for the horizontal axis.
-    """
+    """Draw `generator_loss` and `discriminator_loss`, with the values at which neither knows better than a coin."""
     figure, axes = plt.subplots(figsize=(7, 3.5))
+
     axes.plot(history[x], history["discriminator_loss"], color=REAL_COLOUR, label="discriminator")
     axes.plot(history[x], history["generator_loss"], color=FAKE_COLOUR, label="generator")
     axes.axhline(2 * math.log(2), color=REAL_COLOUR, linestyle=":", label="2 log 2: D says 1/2 everywhere")
     axes.axhline(math.log(2), color=FAKE_COLOUR, linestyle=":", label="log 2: D says 1/2 of every fake")
+
     axes.set_xlabel(f"{x} seen")
     axes.set_ylabel("loss (nats)")
     axes.legend()
@@ -88,17 +90,16 @@ def plot_losses(history: dict[str, list[float]], x: str = "images") -> plt.Figur
 
 
 def plot_scores(histories: dict[str, dict[str, list[float]]], x: str = "seconds", axes=None) -> plt.Figure:
-    """Draw the Fréchet distance of one or several runs against the time that they took, both on logarithmic axes.
+    """Draw the `frechet_distance` of each run, by its label, against time, both on logarithmic axes.
 
-    Args:
-        histories: from a label to columns `frechet_distance` and `x`; the row before training, at 0, is left out.
-        x: the column for the horizontal axis.
-        axes: where to draw; by default a new figure.
+    The row before training, at 0, is left out.
     """
     axes = plt.subplots(figsize=(7, 3.5), layout="tight")[1] if axes is None else axes
+
     for label, history in histories.items():
         rows = [(at, score) for at, score in zip(history[x], history["frechet_distance"], strict=True) if at > 0]
         axes.loglog(*np.transpose(rows), ".-", label=label)
+
     axes.set(xlabel=f"{x} of training" if x == "seconds" else f"{x} seen", ylabel="Fréchet distance")
     axes.grid(which="both", alpha=0.3)
     axes.legend()
@@ -106,20 +107,19 @@ def plot_scores(histories: dict[str, dict[str, list[float]]], x: str = "seconds"
 
 
 def plot_heatmap(values, rows: list[str], columns: list[str], title: str = "") -> plt.Figure:
-    """Draw a table of changes: the number in each cell, darker the larger it is either way, on a logarithmic scale.
+    """Draw a table of changes, (rows, columns): each number in its cell, darker the larger it is, up or down.
 
-    Args:
-        values: (rows, columns) numbers, 0 for no change.
-        rows: their names, from the top.
-        columns: their names.
+    The scale of the colours is logarithmic, white for no change.
     """
     values = np.asarray(values)
     figure, axes = plt.subplots(figsize=(1.0 * len(columns) + 2, 0.5 * len(rows) + 1.4), layout="tight")
+
     colours = np.log10(1 + np.abs(values))
     axes.imshow(colours, cmap="Blues", vmin=0, vmax=3, aspect="auto")
     for (row, column), value in np.ndenumerate(values):
         shade = "white" if colours[row, column] > 1.8 else "black"
         axes.text(column, row, f"{value:+.0f}", ha="center", va="center", color=shade)
+
     axes.set_xticks(range(len(columns)), columns, rotation=30, ha="right")
     axes.set_yticks(range(len(rows)), rows)
     axes.set_title(title)
@@ -127,12 +127,7 @@ def plot_heatmap(values, rows: list[str], columns: list[str], title: str = "") -
 
 
 def plot_curves(x, curves: dict, xlabel: str = "", ylabel: str = "", title: str = "") -> plt.Figure:
-    """Draw named curves over one axis.
-
-    Args:
-        x: (n,) numbers.
-        curves: from a label to (n,) numbers.
-    """
+    """Draw curves, from a label to (n,) numbers, over x, (n,)."""
     figure, axes = plt.subplots(figsize=(6, 3.5))
     for label, y in curves.items():
         axes.plot(x, y, label=label)
@@ -143,33 +138,32 @@ def plot_curves(x, curves: dict, xlabel: str = "", ylabel: str = "", title: str 
 
 
 def plot_players(real, fake, probabilities, *, half_width: float, title: str = "", axes=None) -> plt.Figure:
-    """Draw a square of the plane: what the discriminator believes, with real and generated points on it.
+    """Draw a square of the plane: what the discriminator believes, with real and generated points on it, (n, 2) each.
 
-    Args:
-        real: (n, 2) points, may be empty.
-        fake: (m, 2) points.
-        probabilities: (rows, columns), D on a regular grid over the square, rows from the bottom up.
-        half_width: half the side of the square, which has the origin at its middle.
-        axes: where to draw; by default a new figure.
+    `probabilities` (rows, columns) is D on a regular grid over the square, rows from the bottom up. The origin is in
+    the middle, `half_width` from each side.
     """
     axes = plt.subplots(figsize=(3.0, 3.2), layout="tight")[1] if axes is None else axes
+
     y, x = (np.linspace(-half_width, half_width, size) for size in probabilities.shape)
     axes.contourf(x, y, probabilities, np.linspace(0, 1, 10), cmap=BELIEF)
     axes.plot(*np.transpose(real), ".", color=REAL_DOT, markersize=2)
     axes.plot(*np.transpose(fake), ".", color=FAKE_DOT, markersize=2)
+
     limits = (-half_width, half_width)
     axes.set(xlim=limits, ylim=limits, xticks=[], yticks=[], title=title, aspect="equal")
     return axes.figure
 
 
 def figure_frame(figure: plt.Figure) -> np.ndarray:
-    """Return a figure's pixels as a frame for `write_gif`, uint8 (height, width, 3), and close it.
+    """Return a figure's pixels as a frame (height, width, 3), and close it.
 
     Each pixel takes the nearest of the 16 colours of `plot_players`, which saves a third of a GIF.
     """
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())[..., :3].astype(int)
     plt.close(figure)
+
     distances = np.abs(pixels[..., np.newaxis, :] - PLAYERS_COLOURS).sum(axis=-1)
     return PLAYERS_COLOURS[distances.argmin(axis=-1)]
 
@@ -221,27 +215,22 @@ def plot_train_step() -> plt.Figure:
 
 
 def plot_discriminators(x, real_density, fake_density, probabilities: dict, title: str = "") -> plt.Figure:
-    """Draw two densities on the line as areas, and over them what discriminators say.
-
-    Args:
-        x: (n,) points.
-        real_density: (n,) the density of real samples at x.
-        fake_density: (n,) that of generated ones.
-        probabilities: from a label to D(x), (n,) in [0, 1].
-    """
+    """Draw two densities over x as areas, and over them D(x) of several discriminators, by their labels; all (n,)."""
     figure, axes = plt.subplots(figsize=(7, 3.5))
     axes.fill_between(x, real_density, color=REAL_COLOUR, alpha=0.25, label="density of real")
     axes.fill_between(x, fake_density, color=FAKE_COLOUR, alpha=0.25, label="density of fake")
+
     for number, (label, y) in enumerate(probabilities.items(), start=2):  # C0 and C1 are real and fake
         axes.plot(x, y, color=f"C{number}", alpha=0.8, label=f"D(x): {label}")
+
     axes.set(xlabel="x", ylabel="density, and D(x)", title=title)
     axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
     figure.tight_layout()
     return figure
 
 
-def captioned(image: np.ndarray, caption: str) -> np.ndarray:
-    """Return a uint8 (height, width) image with a line of white text on black below it."""
+def add_caption(image: np.ndarray, caption: str) -> np.ndarray:
+    """Return a grey frame with a line of white text on black below it."""
     canvas = Image.new("L", (image.shape[1], image.shape[0] + CAPTION_HEIGHT))
     canvas.paste(Image.fromarray(image))
     ImageDraw.Draw(canvas).text((4, image.shape[0] + 3), caption, fill=255, font=ImageFont.load_default(13))
@@ -254,31 +243,52 @@ def write_gif(
     *,
     frame_seconds: float = 0.15,
     hold_seconds: float = 2.0,
-    max_bytes: int | None = None,
+    max_bytes: float = math.inf,
 ) -> None:
     """Write frames as an endless GIF that rests on its last frame.
 
-    Args:
-        path: where; the file appears whole or not at all.
-        frames: uint8 (height, width) or (height, width, 3), all of one shape.
-        frame_seconds: how long each is shown.
-        hold_seconds: how long the last one is shown.
-        max_bytes: use as few shades of each colour as it takes (128, 64, ... 4) to stay below this size.
-
-    Raises:
-        TypeError: a frame is not uint8.
-        ValueError: there is no frame, the shapes differ, or four shades are still too large.
+    Where it would have more than `max_bytes`, it gets fewer shades of each colour (128, 64, ... 4), then half as many
+    frames in the same time, and so on. What is too large even so is written as small as it gets, and a line says so.
     """
+    frames = _checked_frames(frames)
+    milliseconds = np.full(len(frames), 1000 * frame_seconds)
+    milliseconds[-1] = 1000 * hold_seconds
+
+    content = _encode_within(max_bytes, frames, milliseconds)
+    write_whole(path, lambda file: file.write(content))
+    if len(content) > max_bytes:
+        print(f"{path} has {len(content):,} bytes, more than {max_bytes:,}: it could not be made smaller")
+
+
+def _encode_within(max_bytes: float, frames: np.ndarray, milliseconds: np.ndarray) -> bytes:
+    """Return a GIF of as many frames, and then as many shades, as the size allows; or of the fewest."""
+    while True:
+        for shades in SHADES:
+            content = _encode(_with_shades(frames, shades), milliseconds)
+            if len(content) <= max_bytes:
+                return content
+
+        if len(frames) <= 2:
+            return content
+
+        kept = sorted({*range(0, len(frames), 2), len(frames) - 1})
+        frames, milliseconds = frames[kept], np.add.reduceat(milliseconds, kept)
+
+
+def _checked_frames(frames: list[np.ndarray]) -> np.ndarray:
+    """Return frames as one array, or say why they are none."""
     if not frames:
         raise ValueError("a GIF needs at least one frame")
-    durations = [1000 * frame_seconds] * (len(frames) - 1) + [1000 * hold_seconds]
-    durations = durations if len(frames) > 1 else durations[0]  # Pillow takes no list for a single frame
     frames = np.stack(frames)
-    if frames.dtype != np.uint8:
-        raise TypeError(f"frames must be uint8 in [0, 255], got {frames.dtype}; data.to_uint8 converts")
-    for shades in (256, 128, 64, 32, 16, 8, 4):
-        coarse = (np.round(frames * ((shades - 1) / 255)) * (255 / (shades - 1))).round().astype(np.uint8)
-        encoded = iio.imwrite("<bytes>", coarse, extension=".gif", duration=durations, loop=0)
-        if max_bytes is None or len(encoded) < max_bytes:
-            return write_whole(path, lambda file, content=encoded: file.write(content))
-    raise ValueError(f"{len(frames)} frames take {len(encoded):,} bytes in four shades, more than {max_bytes:,}")
+    _check_uint8(frames, "frames")
+    return frames
+
+
+def _with_shades(frames: np.ndarray, shades: int) -> np.ndarray:
+    """Round each colour to the nearest of so many, evenly from 0 to 255."""
+    return (np.round(frames * ((shades - 1) / 255)) * (255 / (shades - 1))).round().astype(np.uint8)
+
+
+def _encode(frames: np.ndarray, milliseconds: np.ndarray) -> bytes:
+    duration = list(milliseconds) if len(frames) > 1 else milliseconds[0]  # Pillow takes no list for a single frame
+    return iio.imwrite("<bytes>", frames, extension=".gif", duration=duration, loop=0)

@@ -36,7 +36,7 @@ print("gan_tf", __version__)"""
 
 def get_package_cell() -> str:
     """Return the source of every chapter's first code cell; where no folder is found, it installs from the address."""
-    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())["project"]
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     if not (address := project.get("urls", {}).get("Repository")):
         return GET_PACKAGE
     return GET_PACKAGE.replace("    if found:", f'    found = found or ["git+{address}"]\n    if found:')

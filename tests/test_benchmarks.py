@@ -16,7 +16,7 @@ def test_a_section_is_replaced_and_the_others_stay(tmp_path, monkeypatch):
     report.write_section("One", ["first"])
     report.write_section("Two", ["second"])
     report.write_section("One", ["third"])
-    text = (tmp_path / "RESULTS.md").read_text()
+    text = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
     assert text == "# Results\n\nWritten by `make bench`.\n\n## One\n\nthird\n\n## Two\n\nsecond\n"
 
 

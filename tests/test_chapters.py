@@ -24,7 +24,7 @@ def test_the_first_cell_gets_the_package_from_the_one_address(path):
 
 @pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)
 def test_a_chapter_stands_in_the_readme(path):
-    readme = (chapters.ROOT / "README.md").read_text()
+    readme = (chapters.ROOT / "README.md").read_text(encoding="utf-8")
     assert f"notebooks/{path.name}" in readme
 
 
@@ -37,7 +37,9 @@ def test_no_two_chapters_have_one_number():
 
 def test_the_address_comes_from_pyproject(tmp_path, monkeypatch):
     monkeypatch.setattr(execute, "FOLDER", tmp_path / "notebooks")
-    (tmp_path / "pyproject.toml").write_text('[project]\nurls = { Repository = "https://example.org/gan_tf" }\n')
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\nurls = { Repository = "https://example.org/gan_tf" }\n', encoding="utf-8"
+    )
     assert '"git+https://example.org/gan_tf"' in execute.get_package_cell()
 
 

@@ -403,7 +403,7 @@ def work(told, folder, *more: str, killed: int | None = None) -> list[tuple[int,
 
 
 def history(folder) -> list[dict[str, str]]:
-    with open(folder / "history.csv", newline="") as file:
+    with open(folder / "history.csv", newline="", encoding="utf-8") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
@@ -418,7 +418,7 @@ def two_workers(tmp_path_factory):
 def test_two_workers_make_a_run_like_any_other(two_workers):
     names = {path.name for path in two_workers.iterdir() if not path.name.startswith(".")}
     assert {"config.json", "history.csv", "checkpoints", "frames", "progress.gif", "generator.keras"} <= names
-    config = json.loads((two_workers / "config.json").read_text())
+    config = json.loads((two_workers / "config.json").read_text(encoding="utf-8"))
     assert (config["replicas"], config["settings"]["devices"]) == (2, "multiworker")
     assert [row["images"] for row in history(two_workers)] == ["1500", "3000"]
     assert not list(two_workers.rglob("*.partial*"))
@@ -446,13 +446,13 @@ def test_three_workers(tmp_path):
 def test_another_number_of_replicas_is_refused(two_workers, tmp_path, capsys):
     """Those of this process stand for workers: who is refused is refused before anybody waits for anybody."""
     folder = shutil.copytree(two_workers, tmp_path / "run")
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config["settings"]["devices"] = "mirrored"
     settings = recipe.Settings(**config["settings"])
-    (folder / "config.json").write_text(json.dumps(config | {"replicas": 3}))
+    (folder / "config.json").write_text(json.dumps(config | {"replicas": 3}), encoding="utf-8")
     with pytest.raises(runs.RunError, match=r"holds another run \(replicas: 3 there, 2 here\)"):
         runs.train(folder, settings)
-    (folder / "config.json").write_text(json.dumps(config))  # 2 there
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")  # 2 there
     runs.train(folder, settings)
     assert "is finished already" in capsys.readouterr().out
 

@@ -55,7 +55,7 @@ def test_the_evaluator_knows_digits(judge, digits):
 
 def test_its_file_is_small_and_its_name_is_the_documented_one(judge):
     assert evaluator.SHIPPED.stat().st_size < 1_000_000
-    assert judge.sha256 in (ROOT / "data" / "README.md").read_text()
+    assert judge.sha256 in (ROOT / "data" / "README.md").read_text(encoding="utf-8")
     assert str(judge) == f"digit-classifier, SHA-256 {judge.sha256[:12]}"
 
 
@@ -71,9 +71,9 @@ def test_what_it_says_does_not_depend_on_the_batches(judge, digits, monkeypatch)
 
 
 def test_its_features_are_the_layer_before_the_logits(judge, digits):
-    judged = judge.extract(digits.x_test[:5])
-    logits = judge.model.get_layer("logits")(tf.constant(judged.features))
-    np.testing.assert_allclose(keras.ops.softmax(logits), judged.probabilities, atol=1e-5)
+    found = judge.extract(digits.x_test[:5])
+    logits = judge.model.get_layer("logits")(tf.constant(found.features))
+    np.testing.assert_allclose(keras.ops.softmax(logits), found.probabilities, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -197,7 +197,7 @@ def test_scores_tell_reals_from_noise(judge, digits):
     assert good["classifier_score"] > 8 > 5 > bad["classifier_score"]
     assert good["copied"] == 1.0
     assert bad["copied"] == 0.0
-    assert set(evaluator.LINES) == set(good)
+    assert set(evaluator.TABLE_ROWS) == set(good)
     few = evaluator.all_scores(real, real.subset(np.repeat(np.arange(10), 30)), train)  # ten images
     assert few["precision"] == 1.0  # the two roles are not the same
     assert few["recall"] < 0.05
@@ -215,17 +215,19 @@ def test_a_report_learns_from_all_test_images_what_near_is(judge, digits):
 def test_a_run_is_evaluated(scored, tmp_path):
     folder = shutil.copytree(scored, tmp_path / "run")
     report = runs.evaluate(folder)
-    assert json.loads((folder / "metrics.json").read_text()) == report
+    assert json.loads((folder / "metrics.json").read_text(encoding="utf-8")) == report
     assert (report["count"], report["split"], report["dataset"], report["seed"]) == (297, "test", "digits", 0)
     assert report["evaluator"]["sha256"] == evaluator.Evaluator().sha256
     assert set(report["scores"]) == {"generator", "training_images", "untrained_generator"}
-    floor = report["scores"]["training_images"]
-    assert floor["frechet_distance"] < report["scores"]["generator"]["frechet_distance"]
+    reference = report["scores"]["training_images"]
+    assert reference["frechet_distance"] < report["scores"]["generator"]["frechet_distance"]
     assert runs.evaluate(folder) == report  # the same seed, the same scores
     assert runs.evaluate(folder, count=100, seed=1)["scores"] != report["scores"]
     text = evaluator.table(run=report)
-    assert all(title in text for title, _, _ in evaluator.LINES.values())
-    assert "297 images of each against 297 test images of bundled digits" in text
+    assert all(title in text for title, _, _ in evaluator.TABLE_ROWS.values())
+    assert f"even they have a Fréchet distance of {reference['frechet_distance']:.3f}, not 0" in text
+    assert "297 images of each against 297 test images of bundled digits;" in text
+    assert "297 test images of bundled digits, changed;" in evaluator.table(run=report | {"dataset_sha256": "0"})
     assert report["evaluator"]["sha256"][:12] in text
 
 
@@ -250,8 +252,8 @@ def test_runs_that_cannot_be_evaluated(scored, tmp_path):
     with pytest.raises(runs.RunError, match="is not there"):
         runs.evaluate(tmp_path / "nothing")
     folder = shutil.copytree(scored, tmp_path / "run")
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"dataset_sha256": "0"}))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"dataset_sha256": "0"}), encoding="utf-8")
     with pytest.raises(runs.RunError, match="trained on other images"):
         runs.evaluate(folder)
     (folder / "config.json").unlink()
@@ -260,7 +262,7 @@ def test_runs_that_cannot_be_evaluated(scored, tmp_path):
 
 
 def rows(path) -> list[dict[str, str]]:
-    with open(path, newline="") as file:
+    with open(path, newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
 
 

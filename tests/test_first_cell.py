@@ -23,7 +23,7 @@ def project(folder: Path) -> Path:
     (folder / "notebooks").mkdir(parents=True)
     shutil.copy(chapters.ROOT / "pyproject.toml", folder)
     (folder / "gan_tf").mkdir()
-    (folder / "gan_tf" / "__init__.py").write_text('__version__ = "1.2.3"\n')
+    (folder / "gan_tf" / "__init__.py").write_text('__version__ = "1.2.3"\n', encoding="utf-8")
     return folder
 
 
@@ -75,7 +75,9 @@ def machine(tmp_path, monkeypatch, capsys):
 def with_address(tmp_path, monkeypatch):
     """Return the cell of a project whose pyproject.toml knows an address."""
     (tmp_path / "released").mkdir()
-    (tmp_path / "released" / "pyproject.toml").write_text(f'[project]\nurls = {{ Repository = "{ADDRESS}" }}\n')
+    (tmp_path / "released" / "pyproject.toml").write_text(
+        f'[project]\nurls = {{ Repository = "{ADDRESS}" }}\n', encoding="utf-8"
+    )
     with monkeypatch.context() as patch:
         patch.setattr(execute, "FOLDER", tmp_path / "released" / "notebooks")
         return execute.get_package_cell()
@@ -103,7 +105,7 @@ def test_in_the_project_s_folder_without_its_dependencies(machine, tmp_path):
     """The package is found and cannot be imported before pip was there."""
     folder = project(tmp_path / "project")
     package = folder / "gan_tf" / "__init__.py"
-    package.write_text("import tensorflow_\n" + package.read_text())
+    package.write_text("import tensorflow_\n" + package.read_text(encoding="utf-8"), encoding="utf-8")
     lines = machine.run(folder)
     assert machine.installed == [str(folder)]
     assert lines == ["No module named 'tensorflow_'. Type: %pip install PROJECT_FOLDER"]

@@ -503,7 +503,7 @@ def test_importing_the_package_and_building_a_network_prints_nothing(fresh_runs)
 def test_csv_logger_and_tensorboard_write_both_losses(tmp_path):
     callbacks = [keras.callbacks.CSVLogger(tmp_path / "log.csv"), keras.callbacks.TensorBoard(tmp_path / "board")]
     compiled(tiny()).fit(batches(), epochs=2, verbose=0, callbacks=callbacks)
-    header, *rows = (tmp_path / "log.csv").read_text().splitlines()
+    header, *rows = (tmp_path / "log.csv").read_text(encoding="utf-8").splitlines()
     assert header.startswith("epoch,discriminator_loss,generator_loss,loss")
     assert len(rows) == 2
     events = list((tmp_path / "board").rglob("events*"))

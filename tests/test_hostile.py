@@ -84,13 +84,13 @@ WRONG = [None, True, 0, -1, 1.5, float("nan"), float("inf"), 1e300, -1e300, 10**
 @pytest.mark.parametrize("field", ["dataset", "epochs", "batch_size", "seed", "model", "loss", "precision", "devices"])
 def test_settings_in_a_config(run, field, capfd):
     """Each wrong value in each field: named as damage, or as another run than is asked for."""
-    original = json.loads((run / "config.json").read_text())
+    original = json.loads((run / "config.json").read_text(encoding="utf-8"))
     for value in WRONG:
         config = json.loads(json.dumps(original))
         if config["settings"][field] == value or (field == "epochs" and value is None):
             continue
         config["settings"][field] = value
-        (run / "config.json").write_text(json.dumps(config))
+        (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
         before = contents(run)
         line = refusal(capfd, "train", run, *TRAIN)
         assert "config.json is damaged" in line or f"holds another run ({field}: " in line, (value, line)
@@ -99,13 +99,13 @@ def test_settings_in_a_config(run, field, capfd):
 
 @pytest.mark.parametrize("key", ["settings", "dataset_sha256", "versions", "replicas"])
 def test_parts_of_a_config(run, key, capfd):
-    original = json.loads((run / "config.json").read_text())
+    original = json.loads((run / "config.json").read_text(encoding="utf-8"))
     (run / "generator.keras").unlink()  # a run that could be continued
     for value in (None, 3, "x", [], {}, [{}], {"gan_tf": 5}):
-        (run / "config.json").write_text(json.dumps({**original, key: value}))
+        (run / "config.json").write_text(json.dumps({**original, key: value}), encoding="utf-8")
         line = refusal(capfd, "train", run, *TRAIN)
         assert "config.json is damaged" in line or "another run" in line, (value, line)
-    (run / "config.json").write_text(json.dumps({k: v for k, v in original.items() if k != key}))
+    (run / "config.json").write_text(json.dumps({k: v for k, v in original.items() if k != key}), encoding="utf-8")
     refusal(capfd, "train", run, *TRAIN)
 
 
@@ -138,9 +138,9 @@ def test_a_config_cut_or_changed_anywhere(finished, tmp_path_factory, data):
 
 
 def test_other_versions_are_refused_by_name_where_there_is_something_to_continue(run, capfd):
-    config = json.loads((run / "config.json").read_text())
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
     config["versions"]["tensorflow"] = "2.99.0"
-    (run / "config.json").write_text(json.dumps(config))
+    (run / "config.json").write_text(json.dumps(config), encoding="utf-8")
     assert command_line.main(["train", str(run), *TRAIN]) == 0
     assert "is finished already" in capfd.readouterr().out
     (run / "generator.keras").unlink()
@@ -241,6 +241,18 @@ def test_strangers_are_refused_before_keras_sees_them(run, name, monkeypatch):
         monkeypatch.setattr(keras.saving, asked, lambda *_, **__: pytest.fail("Keras was asked"))
     with pytest.raises(runs.RunError, match="is none of this package's kinds of layers"):
         runs.load_generator(run)
+
+
+def test_a_model_of_terabytes_is_refused_and_leaves_nothing_behind_for_keras_to_make(tmp_path):
+    """Its weights are counted and not made; the next scope that makes what is waiting would make them."""
+    path = tmp_path / "generator.keras"
+    keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)]).save(path)
+    repacked(path, edited_config(lambda config: layer(config)["config"].update(units=10**12)))
+    with little_memory():
+        with pytest.raises(ValueError, match="its weights would take 16,000,000,000,000 bytes"):
+            untrusted.load_model(path)
+        with keras.StatelessScope():
+            keras.layers.Dense(1).build((None, 1))
 
 
 @pytest.mark.slow
@@ -404,7 +416,7 @@ def test_tables_are_views_and_written_again(run):
     }
     (run / "generator.keras").unlink()
     (run / "history.csv").write_bytes(b"\xff\0epoch,step\n1,=cmd()")
-    (run / "losses.csv").write_text("step\nNaN\n1e300,")
+    (run / "losses.csv").write_text("step\nNaN\n1e300,", encoding="utf-8")
     runs.train(run, SETTINGS)
     assert {name: (run / name).read_bytes() for name in ("history.csv", "losses.csv")} == {
         name: expected[name] for name in ("history.csv", "losses.csv")
@@ -465,7 +477,7 @@ def test_odd_names(finished, tmp_path, name, monkeypatch, capfd):
     folder = tmp_path / name
     shutil.copytree(finished, folder)
     runs.write_gif(folder, folder / "out.gif")
-    (folder / "config.json").write_text("{")
+    (folder / "config.json").write_text("{", encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     refusal(capfd, "train", "--", folder) if name == "-dash" else refusal(capfd, "train", folder, *TRAIN)
 

@@ -1,6 +1,7 @@
 """The plan of the package: who imports whom, how long files are, what the two lists of dependencies say."""
 
 import ast
+import re
 import tomllib
 from pathlib import Path
 
@@ -62,7 +63,7 @@ def package_imports(source: str) -> set[str]:
 
 @pytest.mark.parametrize(("name", "path"), sorted(modules().items()))
 def test_a_module_imports_what_the_plan_allows(name, path):
-    assert package_imports(path.read_text()) <= IMPORTS[name]
+    assert package_imports(path.read_text(encoding="utf-8")) <= IMPORTS[name]
 
 
 def test_the_upper_floor_knows_nothing_of_the_lower_one():
@@ -88,17 +89,109 @@ def test_the_check_of_imports_sees_each_form(source, imported):
 def test_no_import_is_relative():
     """They would pass the check above unseen."""
     for path in (ROOT / "gan_tf").rglob("*.py"):
-        assert not [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.ImportFrom) and n.level]
+        assert not [
+            n
+            for n in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+            if isinstance(n, ast.ImportFrom) and n.level
+        ]
+
+
+def private_imports(source: str) -> list[str]:
+    """Return what a source imports of the insides of other packages, which change without notice."""
+    names = []
+    for node in ast.walk(ast.parse(source)):
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            names += [f"{node.module}.{alias.name}" for alias in node.names]
+    return [name for name in names if re.search(r"^keras\.src\b|^tensorflow\.python\b|\._(?!_)", name)]
+
+
+@pytest.mark.parametrize(("name", "path"), sorted(modules().items()))
+def test_a_module_imports_what_is_public(name, path):
+    assert not private_imports(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from keras.src.backend.common import global_state",
+        "from keras import src",
+        "import keras.src as inside",
+        "def f():\n    from tensorflow.python.framework import ops",
+        "from numpy import _core",
+    ],
+)
+def test_the_check_of_private_imports_sees_each_form(source):
+    assert private_imports(source)
+    assert not private_imports("import keras\nfrom gan_tf import __version__, data\nfrom keras.layers import Dense")
+
+
+def python_files() -> list[Path]:
+    """Return the project's Python files, those beside the package too."""
+    folders = ("gan_tf", "tests", "benchmarks", "notebooks", "data")
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def text_without_encoding(source: str) -> list[ast.Call]:
+    """Return the calls that read or write text in whatever encoding the system has: on Windows that is not UTF-8."""
+    found = []
+    for call in (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.Call)):
+        method = isinstance(call.func, ast.Attribute)
+        name = call.func.attr if method else getattr(call.func, "id", "")
+        modes = [keyword.value for keyword in call.keywords if keyword.arg == "mode"]
+        modes += call.args[:1] if method else call.args[1:2]
+        mode = next((str(mode.value) for mode in modes if isinstance(mode, ast.Constant)), "")
+        if name == "open":  # as a method of paths, which have no other first argument; archives and pictures have
+            text = re.fullmatch("[rwax]t?[+]?", mode) or not (modes if method else mode)
+        else:
+            text = name in ("read_text", "write_text")
+        if text and "encoding" not in {keyword.arg for keyword in call.keywords}:
+            found.append(call)
+    return found
+
+
+@pytest.mark.parametrize("path", python_files(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_text_is_utf_8_on_every_system(path):
+    calls = text_without_encoding(path.read_text(encoding="utf-8"))
+    assert not [f"line {call.lineno}: {ast.unparse(call)}" for call in calls]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "path.read_text()",
+        "path.write_text(text)",
+        "open(path)",
+        "open(path, 'a')",
+        "open(path, newline='')",
+        "open(path, mode='w')",
+        "path.open()",
+        "path.open('w')",
+        "path.open(mode='r')",
+    ],
+)
+def test_the_check_of_encodings_sees_each_form(source):
+    assert text_without_encoding(source)
+    assert not text_without_encoding(source.replace(")", ", encoding='utf-8')").replace("(,", "("))
+
+
+@pytest.mark.parametrize(
+    "source", ["open(path, 'rb')", "open(path, mode='xb')", "archive.open(member)", "path.open('rb')"]
+)
+def test_bytes_have_no_encoding(source):
+    assert not text_without_encoding(source)
 
 
 def test_the_package_can_be_read_in_one_sitting():
-    lengths = {str(path): len(path.read_text().splitlines()) for path in (ROOT / "gan_tf").rglob("*.py")}
+    lengths = {
+        str(path): len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "gan_tf").rglob("*.py")
+    }
     assert max(lengths.values()) <= 300, lengths
 
 
 def test_requirements_hold_the_package_s_dependencies():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     listed = [line.split("#")[0].strip() for line in lines if not line.startswith("#")]
     assert set(project["dependencies"]) <= set(listed)
     assert all("  # " in line for line in lines if line and not line.startswith("#")), "a reason for each"
@@ -107,15 +200,15 @@ def test_requirements_hold_the_package_s_dependencies():
 def test_every_dependency_is_pinned_for_ci():
     pinned = {
         line.split("==")[0]
-        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
         if "==" in line.split("#")[0]
     }
-    listed = (ROOT / "requirements.txt").read_text().splitlines()
+    listed = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     names = {line.split(">=")[0] for line in listed if ">=" in line and not line.startswith("#")}
     assert names <= pinned
 
 
 def test_git_ignores_the_folder_of_runs_at_the_top_and_no_other():
-    lines = (ROOT / ".gitignore").read_text().splitlines()
+    lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert "/runs/" in lines
     assert "runs/" not in lines  # it would hide a part of the package with that name, too

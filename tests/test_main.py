@@ -7,7 +7,6 @@ TensorFlow where it needs none, what its exit codes are, and what a signal does 
 import contextlib
 import os
 import re
-import resource
 import shlex
 import signal
 import subprocess
@@ -96,7 +95,7 @@ def test_wrong_usage_ends_a_process_with_2_and_without_tensorflow(tmp_path):
 def test_a_tensorflow_that_cannot_be_imported_ends_a_process_with_1_and_is_heard(tmp_path):
     """Its messages are held back while it is imported, and must not be lost where they say why it failed."""
     broken = "import os\nos.write(2, b'a library is missing\\n')\nraise ImportError('it does not start')\n"
-    (tmp_path / "tensorflow.py").write_text(broken)
+    (tmp_path / "tensorflow.py").write_text(broken, encoding="utf-8")
     first = os.pathsep.join(filter(None, [str(tmp_path), os.environ.get("PYTHONPATH")]))
     done = process("gif", "r", cwd=tmp_path, env={**os.environ, "PYTHONPATH": first})
     assert done.returncode == 1
@@ -188,7 +187,7 @@ def test_control_c_before_the_training_is_told_in_one_line(gan_tf, monkeypatch):
 def epochs_done(folder: Path) -> int:
     """Return how many epochs a run's history has."""
     history = folder / "history.csv"
-    return len(history.read_text().splitlines()) - 1 if history.exists() else 0
+    return len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
 
 
 def stopped_after_an_epoch(command: list[str], folder: Path, number: int) -> tuple[int, str]:
@@ -223,6 +222,7 @@ def test_a_signal_saves_and_says_how_to_continue(tmp_path):
 @contextlib.contextmanager
 def no_file_longer_than(size: int):
     """Stand for a full disk: what is written after so many bytes of a file fails."""
+    resource = pytest.importorskip("resource", reason="Windows has no limit on the size of a process's files")
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
     try:
@@ -232,12 +232,12 @@ def no_file_longer_than(size: int):
 
 
 def test_a_full_disk_is_told_in_one_line(gan_tf, finished, tmp_path):
-    (tmp_path / "out.png").write_text("the one before")
+    (tmp_path / "out.png").write_text("the one before", encoding="utf-8")
     with no_file_longer_than(2_000):
         done = gan_tf("sample", finished, "--out", tmp_path / "out.png")
     assert "out.png cannot be written: File too large" in one_line_of_failure(done)
     assert [path.name for path in tmp_path.iterdir()] == ["out.png"]
-    assert (tmp_path / "out.png").read_text() == "the one before"
+    assert (tmp_path / "out.png").read_text(encoding="utf-8") == "the one before"
 
 
 def test_a_disk_that_is_full_at_the_first_frame_is_told_in_one_line(gan_tf, tmp_path):

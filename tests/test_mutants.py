@@ -27,11 +27,15 @@ NODE = re.compile(r"(?P<file>tests/test_\w+\.py)::(?P<function>test_\w+)(\[.+\])
 
 @functools.cache
 def functions_of(file: str) -> set[str]:
-    return {node.name for node in ast.parse((ROOT / file).read_text()).body if isinstance(node, ast.FunctionDef)}
+    return {
+        node.name
+        for node in ast.parse((ROOT / file).read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef)
+    }
 
 
 def test_the_runner_needs_nothing_but_python():
-    tree = ast.parse((ROOT / "tests" / "mutants.py").read_text())
+    tree = ast.parse((ROOT / "tests" / "mutants.py").read_text(encoding="utf-8"))
     names = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     names |= {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names
@@ -45,7 +49,7 @@ def test_there_are_enough_mutants_and_none_twice():
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.guarantee)
 def test_a_mutant_changes_one_place_and_leaves_a_file_that_can_be_read(mutant):
-    text = (ROOT / mutant.file).read_text()
+    text = (ROOT / mutant.file).read_text(encoding="utf-8")
     assert text.count(mutant.old) == 1
     assert mutant.new != mutant.old
     assert max(len(part.splitlines()) for part in (mutant.old, mutant.new)) <= 4
@@ -104,7 +108,7 @@ def project(tmp_path, monkeypatch):
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # it needs none, and they take their time
     for name, content in {"gan_tf/__init__.py": SOURCE, "tests/test_a.py": TESTS, "pytest.ini": "[pytest]\n"}.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(content)
+        (tmp_path / name).write_text(content, encoding="utf-8")
     return tmp_path
 
 
@@ -117,27 +121,34 @@ def test_the_runner_tells_who_killed_what_and_tries_only_what_it_does_not_know(p
     assert "nothing is nothing\n           SURVIVED tests/test_a.py::test_zero" in out
     assert "both tests see it\n           SURVIVED tests/test_a.py::test_half" in out, "one of two is not enough"
     assert "3 mutants: 1 killed, 2 survived" in out
-    assert (project / "gan_tf" / "__init__.py").read_text() == SOURCE
+    assert (project / "gan_tf" / "__init__.py").read_text(encoding="utf-8") == SOURCE
 
     assert mutants.main(["--only", "twice"], listed, project) == 0
     assert "1/1" not in capsys.readouterr().out, "it was killed before, and nothing has changed since"
-    with open(project / "gan_tf" / "__init__.py", "a") as file:
+    with open(project / "gan_tf" / "__init__.py", "a", encoding="utf-8") as file:
         file.write("\n")
     assert mutants.main(["--only", "twice"], listed, project) == 0
     assert "1/1" in capsys.readouterr().out, "its file has changed"
 
 
 @pytest.mark.slow
+def test_the_copy_has_all_of_the_package_and_no_run_of_yours(tmp_path):
+    for name in ("runs/dcgan", "package/runs"):
+        (tmp_path / "project" / name).mkdir(parents=True)
+    shutil.copytree(tmp_path / "project", tmp_path / "copy", ignore=mutants.left_out(tmp_path / "project"))
+    assert [path.name for path in (tmp_path / "copy").rglob("*")] == ["package", "runs"]
+
+
 def test_a_mutant_that_hangs_is_killed_by_the_time_out(project):
     result = mutants.attempt(project, HANGS, limit=1)
     assert (result["killed_by"], result["green"]) == ("the time-out of 1 s", [])
-    assert (project / "gan_tf" / "__init__.py").read_text() == SOURCE
+    assert (project / "gan_tf" / "__init__.py").read_text(encoding="utf-8") == SOURCE
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("content", ["assert False", "import pytest\n    pytest.skip('not here')"])
 def test_tests_that_are_not_green_without_a_mutant_are_refused(project, content, capsys):
-    with open(project / "tests" / "test_a.py", "a") as file:
+    with open(project / "tests" / "test_a.py", "a", encoding="utf-8") as file:
         file.write(f"\ndef test_half():\n    {content}\n")
     assert mutants.main([], (TIMES, HANGS), project) == 2
     assert capsys.readouterr().err.endswith("not green without any mutant: tests/test_a.py::test_half\n")
@@ -185,8 +196,8 @@ def test_a_run_that_another_process_began_meanwhile_is_not_written_over(tmp_path
 def test_a_run_of_other_images_is_not_continued(copy):
     """By that reason and no other."""
     (copy / "generator.keras").unlink()
-    config = json.loads((copy / "config.json").read_text())
-    (copy / "config.json").write_text(json.dumps(config | {"dataset_sha256": "0" * 64}))
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
+    (copy / "config.json").write_text(json.dumps(config | {"dataset_sha256": "0" * 64}), encoding="utf-8")
     with pytest.raises(runs.RunError, match=r"holds another run \(other images\)"):
         runs.train(copy, SETTINGS, build=small.build)
 

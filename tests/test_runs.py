@@ -73,7 +73,7 @@ def state(folder) -> dict[str, np.ndarray]:
 
 
 def rows(folder, name="history.csv") -> list[dict[str, str]]:
-    with open(folder / name, newline="") as file:
+    with open(folder / name, newline="", encoding="utf-8") as file:
         return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
 
 
@@ -100,7 +100,7 @@ def test_history_has_a_row_an_epoch(finished):
 
 
 def test_config_tells_settings_versions_and_data(finished):
-    config = json.loads((finished / "config.json").read_text())
+    config = json.loads((finished / "config.json").read_text(encoding="utf-8"))
     assert config["settings"] == {
         "dataset": "digits",
         "epochs": 2,
@@ -206,7 +206,10 @@ def test_a_gan_of_one_s_own_continues_to_the_same_bits(tmp_path, name):
     (row,) = rows(tmp_path / "whole")
     assert (int(row["step"]), int(row["images"])) == (1500 // OWN[name], 1500)
     assert ("generator_gradient_norm" in row) == (name == "gradient norms")
-    assert json.loads((tmp_path / "whole" / "config.json").read_text())["build"] == f"on_top:{build.__name__}"
+    assert (
+        json.loads((tmp_path / "whole" / "config.json").read_text(encoding="utf-8"))["build"]
+        == f"on_top:{build.__name__}"
+    )
 
 
 def test_a_step_of_more_images_than_there_are_is_refused(tmp_path):
@@ -367,7 +370,7 @@ def test_settings_left_open_are_those_of_the_run_before(copy):
 def test_auto_precision_is_settled_by_timing_and_kept(tmp_path, capsys):
     settings = recipe.Settings(dataset="digits", epochs=1, batch_size=500, model="mlp", precision="auto")
     train(tmp_path / "run", settings)
-    chosen = json.loads((tmp_path / "run" / "config.json").read_text())["settings"]["precision"]
+    chosen = json.loads((tmp_path / "run" / "config.json").read_text(encoding="utf-8"))["settings"]["precision"]
     assert chosen in ("float32", "mixed_bfloat16", "mixed_float16")
     assert f"precision: {chosen} (" in capsys.readouterr().out
     train(tmp_path / "run", settings)
@@ -389,11 +392,11 @@ def test_a_run_built_by_another_function_is_refused_by_name(copy):
 @pytest.mark.parametrize("finished_there", [True, False])
 def test_a_run_of_another_train_step_is_refused_in_one_line(copy, finished_there):
     """Whatever else differs: an older version knew other settings and did not say who built the GAN."""
-    config = json.loads((copy / "config.json").read_text())
+    config = json.loads((copy / "config.json").read_text(encoding="utf-8"))
     config["versions"]["gan_tf"] = "0.0.9"
     config["settings"] = {"dataset": "digits", "speed": 3}
     del config["build"]
-    (copy / "config.json").write_text(json.dumps(config))
+    (copy / "config.json").write_text(json.dumps(config), encoding="utf-8")
     if not finished_there:
         (copy / "generator.keras").unlink()
     with pytest.raises(
@@ -418,7 +421,7 @@ def test_a_run_that_another_process_began_meanwhile_is_left_alone(finished, tmp_
 
 
 def test_a_folder_of_other_things_is_refused(tmp_path):
-    (tmp_path / "thesis.txt").write_text("mine")
+    (tmp_path / "thesis.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(runs.RunError, match="is not empty"):
         train(tmp_path)
     with pytest.raises(runs.RunError, match="is a file"):
@@ -427,7 +430,7 @@ def test_a_folder_of_other_things_is_refused(tmp_path):
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"settings": {"speed": 1}}', '{"settings": {"epochs": 0}}'])
 def test_a_damaged_config_is_refused(copy, text):
-    (copy / "config.json").write_text(text)
+    (copy / "config.json").write_text(text, encoding="utf-8")
     with pytest.raises(runs.RunError, match=r"config\.json is damaged"):
         train(copy)
 
@@ -460,7 +463,7 @@ def test_a_checkpoint_of_another_model_is_refused(copy, tmp_path):
     shutil.copytree(tmp_path / "dcgan" / "checkpoints", copy / "checkpoints")
     with pytest.raises(runs.RunError, match=r"another run .*model: dcgan there, mlp asked"):
         train(copy)
-    config = (copy / "config.json").read_text()
+    config = (copy / "config.json").read_text(encoding="utf-8")
     for path in (copy / "checkpoints").glob("*.npz"):  # one that claims to be of this run
         with np.load(path) as archive:
             arrays = {name: archive[name] for name in archive.files} | {"run.config": np.array(config)}

@@ -25,7 +25,7 @@ def machine(tmp_path):
         (tmp_path / "bin").mkdir()
         for name, script in stand_ins.items():
             for program in EVERY_PYTHON if name == "python" else (name,):
-                (tmp_path / "bin" / program).write_text(script)
+                (tmp_path / "bin" / program).write_text(script, encoding="utf-8")
                 (tmp_path / "bin" / program).chmod(0o755)
         shutil.copy(ROOT / "setup.sh", tmp_path)
         path = f"{tmp_path / 'bin'}:{os.environ['PATH']}"

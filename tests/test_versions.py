@@ -20,12 +20,14 @@ from gan_tf import data, evaluator, gan, models, runs, untrusted
 from gan_tf.runs import callbacks, pictures
 
 ROOT = Path(__file__).resolve().parent.parent
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-COLAB = dict(line.split("==") for line in (ROOT / "tests" / "colab.txt").read_text().split("\n") if "==" in line)
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+COLAB = dict(
+    line.split("==") for line in (ROOT / "tests" / "colab.txt").read_text(encoding="utf-8").split("\n") if "==" in line
+)
 
 
 def requirements() -> list[Requirement]:
-    lines = (ROOT / "requirements.txt").read_text().splitlines()
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
     listed = [line.split("#")[0] for line in lines if not line.startswith("#")]
     return [Requirement(line) for line in (*listed, *PROJECT["dependencies"])]
 
@@ -57,7 +59,11 @@ def test_a_keras_that_can_run_code_from_a_file_is_left_out(version):
 
 
 def test_what_is_pinned_and_what_is_installed_is_within_all_bounds():
-    pins = [line.split("#")[0] for line in (ROOT / "constraints.txt").read_text().splitlines() if "==" in line]
+    pins = [
+        line.split("#")[0]
+        for line in (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
+        if "==" in line
+    ]
     pinned = {}
     for pin in map(Requirement, pins):
         if pin.marker is None or pin.marker.evaluate():
@@ -72,7 +78,7 @@ def test_the_package_declares_what_it_imports():
     """Also what is imported only inside of a function, and what TensorFlow imports for it: TensorBoard."""
     imported = {"tensorboard"}
     for path in (ROOT / "gan_tf").glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) else []
             imported |= {name.split(".")[0] for name in names}

@@ -65,7 +65,7 @@ def write_gif(folder: str | Path, out: str | Path) -> None:
             frame = np.asarray(Image.open(path).convert("L"))
         except Exception as error:  # Pillow raises many kinds
             raise RunError(f"{path} is damaged; delete it and make the GIF again") from error
-        frames.append(plots.captioned(frame.repeat(2, axis=0).repeat(2, axis=1), f"{seen:,} images seen"))
+        frames.append(plots.add_caption(frame.repeat(2, axis=0).repeat(2, axis=1), f"{seen:,} images seen"))
         if frames[-1].shape != frames[0].shape:
             raise RunError(f"{path} has another size than the frames before; delete it and make the GIF again")
 
