@@ -53,7 +53,8 @@ VARIANTS = {  # name: what it changes, settings
     "batch-16": ("noise, batch 16", NOISE | {"batch_size": 16}),
     "batch-32-fast-g": ("noise, batch 32, generator's rate 2e-3", NOISE | {"batch_size": 32, "generator_rate": 2e-3}),
     "no-stddev": ("last, without the minibatch's deviation", LAST | {"discriminator": NOISE["discriminator"]}),
-    "last": ("the default: noise, batch 32, constant rate, decay 0.9995, z of 100, minibatch deviation", LAST),
+    "last": ("noise, batch 32, constant rate, decay 0.9995, z of 100, minibatch deviation", LAST),
+    "default": ("last, batch 16: the default", LAST | {"batch_size": 16}),
     "last-width-48": (
         "last, generator width 48",
         LAST | {"generator": {"widths": (192, 96, 48), "first_kernel": 3}},

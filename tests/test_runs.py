@@ -22,6 +22,7 @@ from conftest import SETTINGS
 import gan_tf
 from gan_tf import data, plots, runs
 from gan_tf.runs import checkpoints, pictures, recipe, results
+from gan_tf.runs.callbacks import steps_taken
 
 pytestmark = pytest.mark.slow
 
@@ -39,7 +40,7 @@ class Before(keras.callbacks.Callback):
         self.step, self.act = step, act
 
     def on_train_batch_begin(self, batch, logs=None):
-        if int(self.model.steps_taken) == self.step - 1:
+        if steps_taken(self.model) == self.step - 1:
             self.act(self.model)
 
 
@@ -50,7 +51,7 @@ class After(Before):
         pass
 
     def on_train_batch_end(self, batch, logs=None):
-        if int(self.model.steps_taken) == self.step:
+        if steps_taken(self.model) == self.step:
             self.act(self.model)
 
 
@@ -218,6 +219,15 @@ def test_a_gan_of_one_s_own_continues_to_the_same_bits(tmp_path, name):
         json.loads((tmp_path / "whole" / "config.json").read_text(encoding="utf-8"))["build"]
         == f"on_top:{build.__name__}"
     )
+
+
+def test_a_run_on_two_devices_continues_to_the_same_bits(tmp_path):
+    settings = recipe.Settings(**{**vars(SETTINGS), "devices": "mirrored"})
+    train(tmp_path / "whole", settings, evaluate_every=5)
+    with pytest.raises(runs.Stopped, match="stopped at step 7 of 12"):
+        train(tmp_path / "parts", settings, evaluate_every=5, callbacks=signal_in(7))
+    train(tmp_path / "parts", settings, evaluate_every=5)
+    assert kills.differences(tmp_path / "whole", tmp_path / "parts") == []
 
 
 def test_a_step_of_more_images_than_there_are_is_refused(tmp_path):

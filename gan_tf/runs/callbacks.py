@@ -39,14 +39,19 @@ class Schedule(NamedTuple):
         return self.steps_per_epoch * self.epochs
 
 
+def steps_taken(model: keras.Model) -> int:
+    """Return how many steps a GAN has taken, on one device or several."""
+    return int(keras.ops.convert_to_numpy(model.steps_taken))
+
+
 class Counting(keras.callbacks.Callback):
     """Knows the step that the GAN has come to, and the one before: several apart with `steps_per_execution`."""
 
     def on_train_begin(self, logs=None):
-        self.before = self.step = int(self.model.steps_taken)
+        self.before = self.step = steps_taken(self.model)
 
     def on_train_batch_end(self, batch, logs=None):
-        self.before, self.step = self.step, int(self.model.steps_taken)
+        self.before, self.step = self.step, steps_taken(self.model)
 
     def passed(self, every: int) -> bool:
         """Return whether a multiple of `every` was reached since the step before."""

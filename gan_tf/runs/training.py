@@ -14,7 +14,16 @@ import gan_tf
 from gan_tf import UsageError, data, gan
 from gan_tf.files import check_memory, remove_partials, write_json
 from gan_tf.runs import checkpoints, devices, recipe
-from gan_tf.runs.callbacks import CHECKPOINT_STEPS, Checkpoints, FiniteLosses, History, ProgressBar, Schedule, Signals
+from gan_tf.runs.callbacks import (
+    CHECKPOINT_STEPS,
+    Checkpoints,
+    FiniteLosses,
+    History,
+    ProgressBar,
+    Schedule,
+    Signals,
+    steps_taken,
+)
 from gan_tf.runs.folder import (
     RunError,
     describe,
@@ -187,7 +196,7 @@ def go_back(run: Run, history: History) -> None:
         history.restore(records)
     if devices.is_chief(run.strategy):
         for path, seen in frame_paths(run.folder).items():
-            if seen > int(run.model.steps_taken) * history.schedule.images:
+            if seen > steps_taken(run.model) * history.schedule.images:
                 path.unlink()
 
 
@@ -217,14 +226,14 @@ def fit(run: Run, callbacks: list[keras.callbacks.Callback], signals: Signals) -
     bars = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
 
     def place() -> str:
-        return f"step {int(run.model.steps_taken):,} of {schedule.total_steps:,}"
+        return f"step {steps_taken(run.model):,} of {schedule.total_steps:,}"
 
     try:
         with signals:
             ended = False
             while not (ended or signals.number):
                 # Only the first epoch after a resume is shorter than the others; the rest runs in one `fit`.
-                step = int(run.model.steps_taken)
+                step = steps_taken(run.model)
                 epoch, done = divmod(step, schedule.steps_per_epoch)
                 batches = data.batches(dataset.x_train, schedule.images, seed=seed, endless=True, skip=step, **labels)
                 run.model.fit(
