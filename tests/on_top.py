@@ -38,9 +38,9 @@ def generator(labels: bool = False) -> keras.Model:
     return keras.Model([z, label] if labels else z, images)
 
 
-def seeded(settings) -> int:
+def players(settings, *heads: int, labels: bool = False, generator_labels: bool = False) -> list[keras.Model]:
     keras.utils.set_random_seed(settings.seed)
-    return settings.seed
+    return [generator(labels or generator_labels), discriminator(*heads, labels=labels)]
 
 
 # 1. Wasserstein GAN with gradient penalty and 5 critic steps (Gulrajani et al. 2017, algorithm 1)
@@ -58,7 +58,7 @@ def gradient_penalty(critic, real, fake, seed):
 def wgan_gp(settings) -> gan.GAN:
     mean = tf.reduce_mean
     wasserstein = losses.Loss(lambda real, fake: -mean(fake), lambda real, fake: mean(fake) - mean(real))
-    model = gan.GAN(generator(), discriminator(), seed=seeded(settings))
+    model = gan.GAN(*players(settings), seed=settings.seed)
     model.compile(*rates(), loss=wasserstein, penalties=[(gradient_penalty, 10.0)], critic_steps=5)
     return model
 
@@ -74,7 +74,7 @@ def r1(critic, real, fake, seed):
 
 
 def lazy_r1(settings) -> gan.GAN:
-    model = gan.GAN(generator(), discriminator(), seed=seeded(settings))
+    model = gan.GAN(*players(settings), seed=settings.seed)
     model.compile(*rates(), penalties=[(r1, 5.0, 4)])
     return model
 
@@ -87,7 +87,7 @@ def relativistic(settings) -> gan.GAN:
         return tf.reduce_mean(tf.nn.softplus(below - above))
 
     loss = losses.Loss(lambda real, fake: pairing(fake, real), pairing, paired=True)
-    model = gan.GAN(generator(), discriminator(), seed=seeded(settings))
+    model = gan.GAN(*players(settings), seed=settings.seed)
     model.compile(*rates(), loss=loss)
     return model
 
@@ -96,7 +96,7 @@ def relativistic(settings) -> gan.GAN:
 
 
 def projection(settings) -> gan.GAN:
-    model = gan.GAN(generator(labels=True), discriminator(labels=True), seed=seeded(settings))
+    model = gan.GAN(*players(settings, labels=True), seed=settings.seed)
     model.compile(*rates())
     return model
 
@@ -120,7 +120,7 @@ class ACGAN(gan.GAN):
 
 
 def acgan(settings) -> gan.GAN:
-    model = ACGAN(generator(labels=True), discriminator(CLASSES), seed=seeded(settings))
+    model = ACGAN(*players(settings, CLASSES, generator_labels=True), seed=settings.seed)
     model.compile(*rates())
     return model
 
@@ -145,7 +145,7 @@ class InfoGAN(gan.GAN):
 
 
 def infogan(settings) -> gan.GAN:
-    model = InfoGAN(generator(), discriminator(3), seed=seeded(settings))
+    model = InfoGAN(*players(settings, 3), seed=settings.seed)
     model.compile(*rates())
     return model
 
@@ -165,7 +165,7 @@ class Unrolled(gan.GAN):
 
 
 def unrolled(settings) -> gan.GAN:
-    model = Unrolled(generator(), discriminator(), seed=seeded(settings))
+    model = Unrolled(*players(settings), seed=settings.seed)
     model.compile(*rates())
     return model
 
@@ -184,7 +184,7 @@ class LogsNorms(gan.GAN):
 
 
 def gradient_norms(settings) -> gan.GAN:
-    model = LogsNorms(generator(), discriminator(), seed=seeded(settings))
+    model = LogsNorms(*players(settings), seed=settings.seed)
     model.compile(*rates())
     return model
 

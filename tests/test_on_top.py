@@ -74,9 +74,7 @@ def test_the_unrolled_step_is_not_the_plain_one(digits):
     """The discriminators take the same step; the generators do not."""
     ends = []
     for kind in (on_top.Unrolled, on_top.gan.GAN):
-        model = kind(on_top.generator(), on_top.discriminator(), seed=on_top.seeded(SETTINGS))
-        keras.utils.set_random_seed(0)
-        model.set_weights([np.random.default_rng(0).normal(0, 0.1, w.shape) for w in model.get_weights()])
+        model = kind(*on_top.players(SETTINGS), seed=0)
         model.compile(*on_top.rates())
         model.train_step(next(iter(served(digits))))
         ends.append((model.discriminator.get_weights(), model.generator.get_weights()))

@@ -9,6 +9,8 @@ settings without TensorFlow, and a callback (`runs.callbacks`) can be used in a 
 
 import importlib
 
+from gan_tf import import_tensorflow_quietly
+
 HOMES = {
     "train": "gan_tf.runs.training",
     "evaluate": "gan_tf.runs.results",
@@ -42,4 +44,5 @@ __all__ = [
 def __getattr__(name: str):
     if name not in HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import_tensorflow_quietly()
     return getattr(importlib.import_module(HOMES[name]), name)
