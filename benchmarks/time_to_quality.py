@@ -1,4 +1,4 @@
-"""Fréchet distance against seconds of training: the literature's recipe and the default one.
+"""Fréchet distance against seconds of training: the tutorial's recipe and the default one.
 
 `python benchmarks/time_to_quality.py` takes about an hour and a half on 2 cores. Each run has its own folder under
 runs/time_to_quality and is left alone once it is finished, so that the command can be stopped and started again.
@@ -14,9 +14,9 @@ from pathlib import Path
 
 import keras
 import matplotlib.pyplot as plt
-from literature import BATCH_SIZE, EPOCHS, Literature, batches
 from report import machine, write_section
 from tqdm import tqdm
+from tutorial import BATCH_SIZE, EPOCHS, Tutorial, batches
 
 from gan_tf import data, evaluator, plots, runs
 from gan_tf.files import read_csv, write_csv
@@ -34,18 +34,18 @@ def alternate(dataset: data.Dataset) -> dict[str, list[float]]:
     settings = recipe.Settings(dataset=dataset.name)
     default = recipe.build(settings)
     served = data.batches(dataset.x_train, settings.batch_size, seed=0, endless=True)
-    literature, epoch = Literature(seed=0), batches(dataset.x_train).repeat()
+    tutorial, epoch = Tutorial(seed=0), batches(dataset.x_train).repeat()
 
-    def run_literature(steps: int) -> int:
+    def run_tutorial(steps: int) -> int:
         for real in epoch.take(steps):
-            literature.step(real)
+            tutorial.step(real)
         return steps * BATCH_SIZE
 
     def run_default(steps: int) -> int:
         default.fit(served, steps_per_epoch=steps, verbose=0)
         return steps * settings.batch_size
 
-    contestants = {"literature": (run_literature, 16), "default": (run_default, 4096 // settings.batch_size)}
+    contestants = {"tutorial": (run_tutorial, 16), "default": (run_default, 4096 // settings.batch_size)}
     rates = {name: [] for name in contestants}
     for turn in tqdm(range(ROUNDS + 1), desc="speed", unit="round"):
         for name, (run, steps) in contestants.items():
@@ -56,17 +56,17 @@ def alternate(dataset: data.Dataset) -> dict[str, list[float]]:
     return rates
 
 
-def train_literature(folder: Path, dataset: data.Dataset) -> None:
-    """Train 50 epochs, or go on with them, and score the generator after each as it is drawn from in the literature."""
+def train_tutorial(folder: Path, dataset: data.Dataset) -> None:
+    """Train 50 epochs, or go on with them, and score the generator after each as it is drawn from in the tutorial."""
     folder.mkdir(parents=True, exist_ok=True)
-    rows, contestant = [], Literature(seed=0)
+    rows, contestant = [], Tutorial(seed=0)
     if (folder / "scores.csv").exists():
         rows = [list(row) for row in zip(*read_csv(folder / "scores.csv").values(), strict=True)]
         contestant.restore(folder / "state.npz")
     judge = evaluator.Evaluator()
     real = judge.extract(dataset.x_test)
     served, seconds = batches(dataset.x_train), rows[-1][1] if rows else 0.0
-    for epoch in tqdm(range(len(rows), EPOCHS), desc="literature", initial=len(rows), total=EPOCHS, unit="epoch"):
+    for epoch in tqdm(range(len(rows), EPOCHS), desc="tutorial", initial=len(rows), total=EPOCHS, unit="epoch"):
         keras.utils.set_random_seed(epoch)  # the same noise wherever an earlier part stopped
         started = time.perf_counter()
         for batch in served:
@@ -95,15 +95,15 @@ def main() -> None:
         runs.train(FOLDER / f"default_{seed}", recipe.Settings(dataset="mnist", seed=seed), evaluate_every=1250)
     for name, epochs in BUDGETS.items():
         runs.train(FOLDER / name, recipe.Settings(dataset="mnist", epochs=epochs), evaluate_every=3750)
-    train_literature(FOLDER / "literature_0", dataset)
+    train_tutorial(FOLDER / "tutorial_0", dataset)
 
     history = {path.parent.name: read_csv(path) for path in sorted(FOLDER.glob("*/scores.csv"))}
-    literature = history["literature_0"]
-    target, total = literature["frechet_distance"][-1], literature["images"][-1] / rate["literature"]
-    lines = ["| run | images | seconds | Fréchet distance | rarest digit | reaches the literature's last after |"]
+    tutorial = history["tutorial_0"]
+    target, total = tutorial["frechet_distance"][-1], tutorial["images"][-1] / rate["tutorial"]
+    lines = ["| run | images | seconds | Fréchet distance | rarest digit | reaches the tutorial's last after |"]
     lines += ["| --- | --- | --- | --- | --- | --- |"]
     for name, one in history.items():
-        kind = "literature" if name.startswith("literature") else "default"
+        kind = "tutorial" if name.startswith("tutorial") else "default"
         reached = first_below(one, target, rate[kind])
         when = f"{reached:.0f} s, 1/{total / reached:.0f} of {total:,.0f} s" if math.isfinite(reached) else "never"
         lines.append(
@@ -112,9 +112,9 @@ def main() -> None:
             f"| {when} |"
         )
     spread = ", ".join(f"{name} {min(v):,.0f} to {max(v):,.0f}, median {rate[name]:,.0f}" for name, v in rates.items())
-    late = literature["frechet_distance"][-20:]
+    late = tutorial["frechet_distance"][-20:]
     lines += ["", f"Images per second, {ROUNDS} alternating turns: {spread}."]
-    lines += [f"The literature's distance over its last 20 epochs: {min(late):.1f} to {max(late):.1f}."]
+    lines += [f"The tutorial's distance over its last 20 epochs: {min(late):.1f} to {max(late):.1f}."]
     lines += [f"Evaluator: {evaluator.Evaluator()}; 10,000 generated against the 10,000 test images, noise of seed 0."]
     write_section("Time to quality", [machine(), "", *lines, "", f"![both curves]({PICTURE.name})"])
     draw(history, rate, target)
@@ -125,12 +125,12 @@ def draw(history: dict, rate: dict, target: float) -> None:
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="tight")
     curves = {}
     for name, one in history.items():
-        kind = "literature" if name.startswith("literature") else "default"
+        kind = "tutorial" if name.startswith("tutorial") else "default"
         curves[name.replace("_", ", seed ")] = one | {"seconds": [n / rate[kind] for n in one["images"]]}
     plots.plot_scores(curves, axes=axes)
     axes.axhline(target, color="grey", linestyle=":")
     axes.axhline(target / 2, color="grey", linestyle=":")
-    axes.text(axes.get_xlim()[0], target, " the literature's after 50 epochs", va="bottom", color="grey")
+    axes.text(axes.get_xlim()[0], target, " the tutorial's after 50 epochs", va="bottom", color="grey")
     axes.text(axes.get_xlim()[0], target / 2, " half of it", va="bottom", color="grey")
     figure.savefig(PICTURE, dpi=110)
 

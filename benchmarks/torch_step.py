@@ -10,7 +10,7 @@ from torch.nn import functional
 
 
 def generator() -> nn.Module:
-    """Build the literature's generator; padding and cropping give TensorFlow's sizes."""
+    """Build the tutorial's generator; padding and cropping give TensorFlow's sizes."""
     return nn.Sequential(
         nn.Linear(100, 7 * 7 * 256, bias=False),
         nn.BatchNorm1d(7 * 7 * 256),
@@ -28,7 +28,7 @@ def generator() -> nn.Module:
 
 
 def discriminator() -> nn.Module:
-    """Build the literature's discriminator."""
+    """Build the tutorial's discriminator."""
     return nn.Sequential(
         nn.Conv2d(1, 64, 5, stride=2, padding=2),
         nn.LeakyReLU(0.3),

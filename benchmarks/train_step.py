@@ -12,9 +12,9 @@ from collections.abc import Callable
 import keras
 import numpy as np
 import tensorflow as tf
-from literature import BATCH_SIZE, Literature
 from report import machine, write_section
 from tqdm import tqdm
+from tutorial import BATCH_SIZE, Tutorial
 
 from gan_tf import data, gan, models
 
@@ -23,7 +23,7 @@ ROUNDS = 5
 
 
 def ours(precision: str, served: tf.data.Dataset) -> Callable[[], object]:
-    """Return a turn of `GAN.fit` on the literature's networks and optimizers."""
+    """Return a turn of `GAN.fit` on the tutorial's networks and optimizers."""
     policy = keras.mixed_precision.dtype_policy()
     keras.mixed_precision.set_dtype_policy(precision)
     model = gan.GAN(models.dcgan_generator(), models.dcgan_discriminator())
@@ -32,9 +32,9 @@ def ours(precision: str, served: tf.data.Dataset) -> Callable[[], object]:
     return lambda: model.fit(served, steps_per_epoch=STEPS, verbose=0)
 
 
-def literature(real: tf.Tensor) -> Callable[[], object]:
+def tutorial(real: tf.Tensor) -> Callable[[], object]:
     """Return a turn of the step as it is usually written."""
-    contestant = Literature(seed=0)
+    contestant = Tutorial(seed=0)
     return lambda: [contestant.step(real)[0].numpy() for _ in range(STEPS)]
 
 
@@ -102,7 +102,7 @@ def main() -> None:
     real = data.to_float(images)
     served = tf.data.Dataset.from_tensors(real).repeat()
     contestants = {
-        "the literature's step": literature(real),
+        "the tutorial's step": tutorial(real),
         "ours, float32": ours("float32", served),
         "ours, bfloat16": ours("mixed_bfloat16", served),
         "`train_on_batch`": train_on_batch(real.numpy()),
@@ -123,8 +123,8 @@ def main() -> None:
                 seconds[name].append((time.perf_counter() - started) / STEPS)
     peaks = {"float32": peak_gflops(tf.float32), "bfloat16": peak_gflops(tf.bfloat16)}
     work = gflop_per_image(models.dcgan_generator(), models.dcgan_discriminator())
-    base = statistics.median(seconds["the literature's step"])
-    lines = ["| step | images/s | slowest to fastest turn | times the literature's | share of the peak |"]
+    base = statistics.median(seconds["the tutorial's step"])
+    lines = ["| step | images/s | slowest to fastest turn | times the tutorial's | share of the peak |"]
     lines += ["| --- | --- | --- | --- | --- |"]
     for name, one in seconds.items():
         middle, peak = statistics.median(one), peaks["bfloat16" if "bfloat16" in name else "float32"]

@@ -1,10 +1,17 @@
-"""gan_tf: the helper package of a course on generative adversarial networks in Keras and TensorFlow."""
+"""gan_tf: the helper package of a course on generative adversarial networks in Keras and TensorFlow.
 
+Start to read at `gan.py`, where the two players take their steps.
+"""
+
+import importlib.util
 import os
 import sys
 import tempfile
 
 __version__ = "0.2.0"
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 
 class Error(Exception):
@@ -15,15 +22,33 @@ class UsageError(Error, ValueError):
     """An argument or a setting that cannot be."""
 
 
+def __getattr__(name: str):
+    """Import a module when it is first asked for (PEP 562), and TensorFlow before it: `from gan_tf import gan`.
+
+    So whoever wants only the version, the errors or the command line's help does not wait for TensorFlow.
+    """
+    if name.startswith("_") or not importlib.util.find_spec(f"gan_tf.{name}"):
+        raise AttributeError(f"module 'gan_tf' has no attribute {name!r}")
+    import_tensorflow_quietly()
+    return importlib.import_module(f"gan_tf.{name}")
+
+
 def import_tensorflow_quietly() -> None:
     """Import TensorFlow without its start-up messages, which no setting of its own keeps off standard error.
 
     What was held back is shown if the import fails.
+
+    Raises:
+        Error: Keras runs on something else already.
     """
+    if (keras := sys.modules.get("keras")) and keras.config.backend() != "tensorflow":
+        raise Error(
+            f"Keras runs on {keras.config.backend()} here, and gan_tf's step is TensorFlow's: start again, and import "
+            "gan_tf before keras, or set KERAS_BACKEND=tensorflow"
+        )
     if "tensorflow" in sys.modules:
         return
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says: the train step is TensorFlow's
+
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held_back:
@@ -37,8 +62,3 @@ def import_tensorflow_quietly() -> None:
         finally:
             os.dup2(stderr, 2)
             os.close(stderr)
-
-
-# `python -m gan_tf` checks its arguments before it pays for TensorFlow; Python names the script "-m" until then.
-if sys.argv[:1] != ["-m"]:
-    import_tensorflow_quietly()

@@ -1,6 +1,7 @@
 """The command line: `python -m gan_tf {train,sample,gif,evaluate} RUN ...`."""
 
 import argparse
+import dataclasses
 import os
 import shlex
 import sys
@@ -8,7 +9,8 @@ import time
 from pathlib import Path
 from typing import NoReturn
 
-from gan_tf import UsageError, import_tensorflow_quietly
+from gan_tf import Error, UsageError
+from gan_tf.runs.settings import Settings, parsed
 
 EPILOG = """\
 examples:
@@ -28,29 +30,34 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # names of files need not be text
-    code, line = outcome(options)
+    code, line = run(options)
     if line:  # the error and all that it held is gone by now: whatever that wrote in going stands above
         print(f"gan_tf: {line}", file=sys.stderr)
     return code
 
 
-def outcome(options) -> tuple[int, str]:
+def run(options: argparse.Namespace) -> tuple[int, str]:
     """Run a command and return its exit code, and what to say of a failure."""
     try:
-        import_tensorflow_quietly()
-        from gan_tf import runs
-
-        options.command(options, runs)
+        options.command(options)
     except KeyboardInterrupt:
         return 130, "stopped; what was saved before is intact"
     except Exception as error:
-        number = getattr(error, "signal_number", 0)  # of runs.Stopped
-        if os.environ.get("GAN_TF_TRACEBACK") and not number:
+        if number := getattr(error, "signal_number", 0):  # of runs.Stopped
+            return 128 + number, f"{error}. Continue with: python -m gan_tf {shlex.join(sys.argv[1:])}"
+        if os.environ.get("GAN_TF_TRACEBACK"):
             raise
-        again = f". Continue with: python -m gan_tf {shlex.join(sys.argv[1:])}" if number else ""
-        code = 128 + number if number else 2 if isinstance(error, UsageError) or type(error) is ValueError else 1
-        return code, " ".join(told(error).split()) + again
+        return 2 if isinstance(error, UsageError) else 1, " ".join(failure(error).split())
     return 0, ""
+
+
+def failure(error: Exception) -> str:
+    """Return what to say of an error: our own messages as they are, of others what kind they are, too."""
+    if isinstance(error, Error):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename or 'a file'}: {error.strerror}"
+    return f"unexpected {type(error).__name__}: {str(error)[:300]} (GAN_TF_TRACEBACK=1 shows where)"
 
 
 def leave(code: int) -> NoReturn:
@@ -67,15 +74,6 @@ def leave(code: int) -> NoReturn:
     os._exit(code)
 
 
-def told(error: Exception) -> str:
-    """Return what the user is told: our own messages as they are, of others what kind they are, too."""
-    if type(error).__module__.split(".")[0] == "gan_tf" or type(error) is ValueError:
-        return str(error)
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.filename or 'a file'}: {error.strerror}"
-    return f"unexpected {type(error).__name__}: {str(error)[:300]} (GAN_TF_TRACEBACK=1 shows where)"
-
-
 def parser() -> argparse.ArgumentParser:
     """Build the parser; values are checked here, before TensorFlow is imported."""
     top = argparse.ArgumentParser(
@@ -90,40 +88,8 @@ def parser() -> argparse.ArgumentParser:
         "train", help="train into a run folder, or continue there", description=train_run.__doc__
     )
     train.add_argument("run", type=run_folder, help="the run folder, as runs/dcgan; made where there is none")
-    train.add_argument(
-        "--dataset",
-        choices=("auto", "mnist", "digits"),
-        default="auto",
-        help="auto: MNIST where it can be had, else the bundled digits (default)",
-    )
-    train.add_argument(
-        "--epochs",
-        type=at_least(1),
-        help="passes over the training images (default: about 240,000 images in all, 4 of MNIST or 160 of the digits)",
-    )
-    train.add_argument("--batch-size", type=at_least(1), default=32, help="images a step (default: 32)")
-    train.add_argument("--seed", type=at_least(0), default=0, help="of weights, order, noise and pictures (default: 0)")
-    train.add_argument(
-        "--model", choices=("dcgan", "mlp"), default="dcgan", help="convolutional (default) or fully connected"
-    )
-    train.add_argument(
-        "--loss",
-        choices=("non_saturating", "minimax", "least_squares"),
-        default="non_saturating",
-        help="the adversarial loss (default: non_saturating)",
-    )
-    train.add_argument(
-        "--precision",
-        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
-        default="float32",
-        help="of the arithmetic; weights stay float32; auto: what a few timed steps find fastest (default: float32)",
-    )
-    train.add_argument(
-        "--devices",
-        choices=("auto", "one", "mirrored", "multiworker"),
-        default="auto",
-        help="one; mirrored: all of this machine; multiworker: all of TF_CONFIG or Slurm; auto: all GPUs (default)",
-    )
+    for field in dataclasses.fields(Settings):
+        add_setting(train, field)
     train.add_argument(
         "--checkpoint-every",
         type=at_least(1),
@@ -170,18 +136,49 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def train_run(options, runs) -> None:
+def add_setting(train: argparse.ArgumentParser, field: dataclasses.Field) -> None:
+    """Add a setting's option, with what the setting itself says of its values, its default and its meaning."""
+    if of_model := field.metadata["of_model"]:
+        default = "; ".join(f"{as_text(value)} for {model}" for model, value in of_model.items())
+    else:
+        default = as_text(field.default)
+
+    def value(text: str):
+        try:
+            return parsed(field, text)
+        except UsageError as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    train.add_argument(
+        f"--{field.name.replace('_', '-')}",
+        type=value,
+        choices=field.metadata["choices"],
+        metavar=None if field.metadata["choices"] else "N",
+        default=field.default,
+        help=field.metadata["help"] + (f" (default: {default})" if default else ""),
+    )
+
+
+def as_text(value) -> str:
+    """Return a setting's value as it is typed; nothing where there is none."""
+    if value is None:
+        return ""
+    return ",".join(f"{each:g}" for each in value) if isinstance(value, tuple) else str(value)
+
+
+def train_run(options: argparse.Namespace) -> None:
     """Train into a run folder. A stopped run of the same settings is continued, a finished one is left as it is."""
-    names = ("dataset", "epochs", "batch_size", "seed", "model", "loss", "precision", "devices")
-    settings = runs.Settings(**{name: getattr(options, name) for name in names})
+    settings = Settings(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)})
+    from gan_tf import runs
+
     started = time.perf_counter()
     gif = runs.train(options.run, settings, options.evaluate_every, options.checkpoint_every)
     print(f"After {time.perf_counter() - started:.0f} s the progress GIF is at {gif}")
 
 
-def sample_run(options, runs) -> None:
+def sample_run(options: argparse.Namespace) -> None:
     """Draw images from a finished run's generator, always the same ones for the same seed."""
-    from gan_tf import files
+    from gan_tf import files, runs
 
     files.check_memory(4000 * options.count, f"drawing {options.count} images")  # z, uint8, and a copy of these
     images = runs.sample_images(runs.load_generator(options.run), options.count, options.seed)
@@ -189,22 +186,24 @@ def sample_run(options, runs) -> None:
     print(f"{options.count} images are at {options.out}")
 
 
-def gif_run(options, runs) -> None:
+def gif_run(options: argparse.Namespace) -> None:
     """Make the progress GIF from the frames of a run, finished or not."""
+    from gan_tf import runs
+
     runs.write_gif(options.run, options.out)
     print(f"The progress GIF is at {options.out}")
 
 
-def evaluate_runs(options, runs) -> None:
+def evaluate_runs(options: argparse.Namespace) -> None:
     """Score generated images against test images, by the shipped evaluator, and write each run's metrics.json.
 
     Beside them stand what training images and an untrained generator get: the best and the worst that can be expected.
     """
-    from gan_tf import evaluator
+    from gan_tf import evaluator, runs
 
-    reports = {str(run): runs.evaluate(run, options.count, options.seed) for run in options.runs}
+    reports = {str(folder): runs.evaluate(folder, options.count, options.seed) for folder in options.runs}
     print(evaluator.table(**reports))
-    print("Written to " + ", ".join(str(run / "metrics.json") for run in options.runs))
+    print("Written to " + ", ".join(str(folder / "metrics.json") for folder in options.runs))
 
 
 def run_folder(text: str) -> Path:

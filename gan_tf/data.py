@@ -131,7 +131,7 @@ def to_uint8(images) -> np.ndarray:
     if not tf.as_dtype(images.dtype).is_floating:
         raise TypeError(f"images must be floating point in [-1, 1], got {images.dtype}")
     if np.isnan(images).any():
-        raise ValueError("images hold NaN: the model that made them has diverged")
+        raise DataError("images hold NaN: the model that made them has diverged; train it again, at a lower rate")
 
     return np.clip(np.round((images.astype(np.float32) + 1.0) * 127.5), 0, 255).astype(np.uint8)
 
@@ -148,26 +148,16 @@ def batches(
 ) -> tf.data.Dataset:
     """Serve shuffled training batches: each pass over the result is one epoch, in another order each time.
 
-    Only indices are shuffled and the images stay uint8 in memory: a quarter of what float32 would take.
+    A batch is float32 (batch_size, 28, 28, 1) in [-1, 1]; or, with labels uint8 (n,), a dict of `images` and `labels`.
+    Only indices are shuffled, and the uint8 (n, 28, 28, 1) images stay so in memory: a quarter of what float32 takes.
 
     Args:
-        images: uint8 (n, 28, 28, 1).
-        batch_size: from 1 to n.
         seed: of the order. With the same seed, here and in `keras.utils.set_random_seed`, any process sees the same
             sequence of epochs.
-        labels: uint8 (n,), to be served beside the images.
         drop_remainder: leave out the last n % batch_size images of each epoch (others each time), so that all batches
             weigh the same and the step is compiled for one shape; False serves them as a shorter batch.
         endless: go from epoch to epoch without an end, for `fit(steps_per_epoch=...)`.
         skip: batches to leave out at the start, to continue where an earlier process stopped.
-
-    Returns:
-        A `tf.data.Dataset` of float32 (batch_size, 28, 28, 1) in [-1, 1]; with labels, of {"images": those, "labels":
-        uint8 (batch_size,)}.
-
-    Raises:
-        TypeError: `images` is not uint8.
-        ValueError: `batch_size` is not in 1 to n, `skip` is negative, or there are not as many labels as images.
     """
     if images.dtype != np.uint8:
         raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype}")

@@ -95,6 +95,11 @@ class GAN(keras.Model):
             replicas.synchronise(generator)
             replicas.synchronise(discriminator)
 
+    @property
+    def labelled(self) -> bool:
+        """Whether a batch needs labels, because a network has a second input; a subclass may say otherwise."""
+        return len(self.generator.inputs) > 1 or len(self.discriminator.inputs) > 1
+
     def compile(
         self,
         generator_optimizer: keras.optimizers.Optimizer,

@@ -17,7 +17,7 @@ FOLDER = Path(__file__).resolve().parent
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 GET_PACKAGE = """\
 try:
-    from gan_tf import __version__
+    from gan_tf import __version__, plots  # imports TensorFlow, too, without its start-up messages
 except ImportError:  # not installed yet: look for the project's folder here, above and below
     import sys
     from glob import glob
@@ -27,7 +27,7 @@ except ImportError:  # not installed yet: look for the project's folder here, ab
         %pip install --quiet "{found[0]}"
     sys.modules.pop("gan_tf", None)  # the project's folder may have that name, too
     try:
-        from gan_tf import __version__
+        from gan_tf import __version__, plots
     except ImportError as error:  # one line in place of a traceback
         error._render_traceback_ = lambda e=error: [f"{e}. Type: %pip install PROJECT_FOLDER"]
         raise

@@ -46,6 +46,7 @@ LOSSES, GAN, MODELS = "tests/test_losses.py::", "tests/test_gan.py::", "tests/te
 DATA, METRICS, PLOTS = "tests/test_data.py::", "tests/test_metrics.py::", "tests/test_plots.py::"
 RUNS, RECIPE, FILES = "tests/test_runs.py::", "tests/test_recipe.py::", "tests/test_files.py::"
 HOSTILE, DEVICES, MAIN = "tests/test_hostile.py::", "tests/test_devices.py::", "tests/test_main.py::"
+SETTINGS = "tests/test_settings.py::"
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 
 MUTANTS = (
@@ -599,17 +600,66 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/__main__.py",
-        "code = 128 + number if number else",
-        "code = 1 if number else",
+        "return 128 + number, ",
+        "return 1, ",
         (f"{MAIN}test_a_signal_saves_and_says_how_to_continue",),
         "who was stopped by a signal says so by the exit code",
     ),
     Mutant(
         "gan_tf/__main__.py",
-        "2 if isinstance(error, UsageError) or type(error) is ValueError else 1",
+        "2 if isinstance(error, UsageError) else 1",
         "1",
         (f"{MAIN}test_failures_are_told_in_one_line",),
         "wrong usage has an exit code of its own",
+    ),
+    Mutant(
+        "gan_tf/__main__.py",
+        "2 if isinstance(error, UsageError) else 1",
+        "2 if isinstance(error, ValueError) else 1",
+        (f"{MAIN}test_only_a_usage_error_of_our_own_is_wrong_usage",),
+        "a ValueError of Keras or NumPy is nobody's wrong usage",
+    ),
+    Mutant(
+        "gan_tf/runs/settings.py",
+        'field.metadata["at_least"] <= value < field.metadata["below"]',
+        'field.metadata["at_least"] <= value',
+        (f"{SETTINGS}test_bounds_are_where_they_are_said_to_be",),
+        "a setting has an upper bound",
+    ),
+    Mutant(
+        "gan_tf/runs/settings.py",
+        "if defaults and self.model not in defaults and",
+        "if False and",
+        (f"{SETTINGS}test_a_setting_of_another_model_is_refused",),
+        "a setting that the model does not have is refused",
+    ),
+    Mutant(
+        "gan_tf/runs/recipe.py",
+        "    try:\n        yield\n    finally:\n        keras.mixed",
+        "    if True:\n        yield\n        keras.mixed",
+        (f"{SETTINGS}test_an_error_while_networks_are_built_leaves_the_precision_as_it_was",),
+        "a recipe that fails leaves the precision as it was",
+    ),
+    Mutant(
+        "gan_tf/runs/recipe.py",
+        "Adam(learning_rate, *settings.betas)",
+        "Adam(learning_rate)",
+        (f"{SETTINGS}test_every_setting_of_the_recipe_changes_the_gan_and_nothing_that_others_decide",),
+        "the recipe heeds Adam's betas",
+    ),
+    Mutant(
+        "gan_tf/__init__.py",
+        'keras.config.backend() != "tensorflow":',
+        'keras.config.backend() == "":',
+        (f"{SETTINGS}test_keras_on_another_backend_is_told_in_one_line",),
+        "Keras on another backend is told",
+    ),
+    Mutant(
+        "gan_tf/__init__.py",
+        'os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")\n',
+        "import tensorflow  # noqa: E402, F401\n",
+        (f"{MAIN}test_help_and_wrong_usage_do_not_wait_for_tensorflow",),
+        "the command line's help does not wait for TensorFlow",
     ),
     # judging
     Mutant(

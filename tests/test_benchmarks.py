@@ -1,12 +1,12 @@
 """The benchmarks' own arithmetic; what they measure is in benchmarks/RESULTS.md."""
 
-import literature
 import numpy as np
 import pytest
 import recipes
 import report
 import time_to_quality
 import train_step
+import tutorial
 
 from gan_tf import data, models
 
@@ -40,17 +40,17 @@ def test_the_first_time_below_a_distance():
 
 
 @pytest.mark.slow
-def test_the_literature_s_recipe_learns_and_goes_on_where_it_was_saved(tmp_path):
+def test_the_tutorial_s_recipe_learns_and_goes_on_where_it_was_saved(tmp_path):
     images = data.load("digits").x_train[:300]
-    sizes = [len(batch) for batch in literature.batches(images)]
+    sizes = [len(batch) for batch in tutorial.batches(images)]
     assert sizes == [256, 44]
-    contestant = literature.Literature(seed=0)
-    real = next(iter(literature.batches(images, 16)))
+    contestant = tutorial.Tutorial(seed=0)
+    real = next(iter(tutorial.batches(images, 16)))
     assert -1.0 <= np.min(real) <= np.max(real) <= 1.0
     losses = [float(contestant.step(real)[1]) for _ in range(3)]
     assert losses[-1] < losses[0]
     contestant.save(tmp_path / "state.npz")
-    other = literature.Literature(seed=1)
+    other = tutorial.Tutorial(seed=1)
     other.restore(tmp_path / "state.npz")
     for mine, theirs in zip(contestant._variables(), other._variables(), strict=True):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())

@@ -918,7 +918,7 @@ def test_to_uint8_takes_floats_only(images):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, ml_dtypes.bfloat16])
 def test_to_uint8_refuses_nan(dtype):
-    with pytest.raises(ValueError, match="images hold NaN"):
+    with pytest.raises(data.DataError, match="images hold NaN"):
         data.to_uint8(np.array([0, np.nan], dtype))
 
 
@@ -1084,3 +1084,23 @@ def test_two_processes_download_at_once_and_serve_one_order(server, arrays, tmp_
     assert content_of(tmp_path / "data") == {"mnist.npz": npz_bytes(arrays)}
     keras.utils.set_random_seed(0)
     assert output.splitlines()[-1] == f"epochs: {two_epochs()}"
+
+
+def test_labels_are_served_beside_their_images():
+    """In the order in which the images alone come, epoch after epoch."""
+    images = np.arange(12, dtype=np.uint8).reshape(12, 1, 1, 1)
+    keras.utils.set_random_seed(0)
+    alone = [batch.numpy() for batch in data.batches(images, 4, seed=1, endless=True).take(6)]
+    keras.utils.set_random_seed(0)
+    both = list(data.batches(images, 4, seed=1, labels=np.arange(12, dtype=np.uint8) + 100, endless=True).take(6))
+    for batch, expected in zip(both, alone, strict=True):
+        assert set(batch) == {"images", "labels"}
+        np.testing.assert_array_equal(batch["images"], expected)
+        np.testing.assert_array_equal(batch["labels"], data.to_uint8(expected)[:, 0, 0, 0] + 100)
+        assert batch["labels"].dtype == tf.uint8
+
+
+@pytest.mark.parametrize("count", [0, 11, 13])
+def test_there_are_as_many_labels_as_images(count):
+    with pytest.raises(ValueError, match=f"labels must be as many as the 12 images, got {count}"):
+        data.batches(np.zeros((12, 1, 1, 1), np.uint8), 4, seed=0, labels=np.zeros(count, np.uint8))

@@ -36,7 +36,7 @@ LOWER = {  # what keeps a run safe: it may use all of the upper floor, and of it
     "runs.results": ALL | {"runs.folder", "runs.pictures"},
     "runs.training": ALL | {f"runs.{name}" for name in (*BELOW_TRAINING, "recipe", "settings")},
     "runs": set(),  # which imports each of them when it is asked for
-    "__main__": {"data", "evaluator", "files", "runs"},
+    "__main__": {"evaluator", "files", "runs", "runs.settings"},
 }
 IMPORTS = UPPER | LOWER
 

@@ -66,7 +66,7 @@ DCGAN_DISCRIMINATOR = [
         (models.dcgan_discriminator, DCGAN_DISCRIMINATOR, 212_865),
     ],
 )
-def test_the_dcgan_is_that_of_the_literature(build, expected, total):
+def test_the_dcgan_is_that_of_the_tutorial(build, expected, total):
     model = build()
     found = [(type(layer).__name__, layer.output.shape[1:], layer.count_params()) for layer in model.layers]
     assert found == expected

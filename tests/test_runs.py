@@ -111,6 +111,14 @@ def test_config_tells_settings_versions_and_data(finished):
         "loss": "non_saturating",
         "precision": "float32",
         "devices": "one",
+        "latent_dim": 100,
+        "generator_widths": [128, 256, 512, 1024],
+        "discriminator_widths": [1024, 512, 256],
+        "input_noise": None,
+        "generator_learning_rate": 0.0002,
+        "discriminator_learning_rate": 0.0002,
+        "betas": [0.5, 0.999],
+        "ema_decay": 0.9995,
     }
     assert config["build"] == "small:build"
     assert config["replicas"] == 1

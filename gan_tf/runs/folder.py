@@ -1,7 +1,6 @@
 """A run's folder: what config.json says, who may write there, and what an error is called."""
 
 import contextlib
-import dataclasses
 import json
 import platform
 from collections.abc import Callable
@@ -60,7 +59,7 @@ def describe(settings: Settings, dataset: Dataset, replicas: int, build: Callabl
     versions = {"python": platform.python_version(), "gan_tf": gan_tf.__version__}
     versions |= {package.__name__: package.__version__ for package in (tf, keras, np)}
     return {
-        "settings": dataclasses.asdict(settings),
+        "settings": settings.to_json(),
         "build": f"{build.__module__}:{build.__qualname__}",
         "replicas": replicas,
         "dataset_sha256": dataset.digest,

@@ -1,53 +1,169 @@
-"""What a run is made of."""
+"""What a run is made of. Each setting stands here once; its checks, its option and its help derive from that line."""
 
 import dataclasses
+import json
+import types
+import typing
 
-from gan_tf import losses
+from gan_tf import UsageError
+
+
+def setting(default, help: str, *, choices=None, at_least=0, below=2**31, of_model=None):
+    """Declare one setting.
+
+    Args:
+        default: None where a run settles it, or where it depends on the model.
+        help: what it is, for a reader of this file and of `train --help`.
+        choices: the words it may be.
+        at_least: the lowest number it may be, or each of its numbers.
+        below: what each must be less than.
+        of_model: the default of each model that has this setting.
+    """
+    metadata = {"help": help, "choices": choices, "at_least": at_least, "below": below, "of_model": of_model}
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """What a run is made of; two runs with equal settings on one machine are equal.
 
-    Args:
-        dataset: "auto", "mnist" or "digits".
-        epochs: passes over the training images; None for as many as show about 240,000 images.
-        batch_size: images a step.
-        seed: of the initial weights, the order of the images, the noise and the pictures.
-        model: "dcgan" or "mlp".
-        loss: a name in `losses.LOSSES`.
-        precision: "float32", "mixed_bfloat16", "mixed_float16", or "auto" for what a few timed steps find fastest.
-        devices: "one", "mirrored", "multiworker" (see `devices.strategy`), or "auto": all GPUs if there are several.
-
     Raises:
-        ValueError: a value is not one of those.
+        UsageError: a value is not what its line allows.
     """
 
-    dataset: str = "auto"
-    epochs: int | None = None
-    batch_size: int = 32
-    seed: int = 0
-    model: str = "dcgan"
-    loss: str = "non_saturating"
-    precision: str = "float32"
-    devices: str = "auto"
+    dataset: str = setting(
+        "auto", "auto: MNIST where it can be had, else the bundled digits", choices=("auto", "mnist", "digits")
+    )
+    epochs: int | None = setting(
+        None,
+        "passes over the training images; by default about 180,000 images in all, 3 of MNIST or 120 of the digits",
+        at_least=1,
+    )
+    batch_size: int = setting(16, "images of one step of one player", at_least=1)
+    seed: int = setting(0, "of weights, order, noise and pictures")
+    model: str = setting("dcgan", "convolutional or fully connected networks", choices=("dcgan", "mlp"))
+    latent_dim: int = setting(100, "the length of z", at_least=1, below=2**14)
+    generator_widths: tuple[int, ...] | None = setting(
+        None,
+        "channels (dcgan) or units (mlp) of the generator's layers, from z on",
+        at_least=1,
+        below=2**14,
+        of_model={"dcgan": (128, 64, 32), "mlp": (128, 256, 512, 1024)},
+    )
+    discriminator_widths: tuple[int, ...] | None = setting(
+        None,
+        "channels or units of the discriminator's layers, from the image on",
+        at_least=1,
+        below=2**14,
+        of_model={"dcgan": (32, 128, 256), "mlp": (1024, 512, 256)},
+    )
+    input_noise: float | None = setting(
+        None,
+        "standard deviation of the noise on what the discriminator sees in training; pixels are in [-1, 1]",
+        below=1,
+        of_model={"dcgan": 0.2},
+    )
+    loss: str = setting(
+        "non_saturating", "the adversarial loss", choices=("non_saturating", "minimax", "least_squares")
+    )
+    generator_learning_rate: float | None = setting(
+        None, "of the generator's Adam", below=1, of_model={"dcgan": 1e-3, "mlp": 2e-4}
+    )
+    discriminator_learning_rate: float | None = setting(
+        None, "of the discriminator's Adam", below=1, of_model={"dcgan": 1e-3, "mlp": 2e-4}
+    )
+    betas: tuple[float, float] | None = setting(
+        None,
+        "how slowly both Adams forget: the decay of the gradients' mean and of their squares' mean",
+        below=1,
+        of_model={"dcgan": (0.0, 0.99), "mlp": (0.5, 0.999)},
+    )
+    ema_decay: float = setting(
+        0.9995, "how slowly the average of the generator's weights, which is drawn and saved, forgets", below=1
+    )
+    precision: str = setting(
+        "float32",
+        "of the arithmetic; weights stay float32; auto: what a few timed steps find fastest",
+        choices=("auto", "float32", "mixed_bfloat16", "mixed_float16"),
+    )
+    devices: str = setting(
+        "auto",
+        "one; mirrored: all of this machine; multiworker: all of TF_CONFIG or Slurm; auto: all GPUs if several",
+        choices=("auto", "one", "mirrored", "multiworker"),
+    )
 
     def __post_init__(self):
-        for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name} must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
-        whole = {"epochs": 1 if self.epochs is None else self.epochs, "batch_size": self.batch_size}
-        for name, value in whole.items():
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
-        if not isinstance(self.seed, int) or not 0 <= self.seed < 2**31:
-            raise ValueError(f"seed must be a whole number from 0 to 2147483647, got {self.seed!r}")
+        for field in dataclasses.fields(self):
+            object.__setattr__(self, field.name, checked(field, getattr(self, field.name)))
+            defaults = field.metadata["of_model"]
+            if defaults and self.model not in defaults and getattr(self, field.name) is not None:
+                raise UsageError(f"{field.name} is of {', '.join(defaults)} and not of {self.model}; leave it out")
+
+    def with_model_defaults(self) -> "Settings":
+        """Return the settings with the model's own values where none were asked for."""
+        own = {field.name: field.metadata["of_model"] or {} for field in dataclasses.fields(self)}
+        missing = [name for name in own if getattr(self, name) is None]
+        return dataclasses.replace(self, **{name: own[name].get(self.model) for name in missing})
+
+    def to_json(self) -> dict:
+        """Return the settings as a file of JSON gives them back: `Settings(**settings.to_json()) == settings`."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
 
 
-CHOICES = {
-    "dataset": ("auto", "mnist", "digits"),
-    "model": ("dcgan", "mlp"),
-    "loss": tuple(losses.LOSSES),
-    "precision": ("float32", "mixed_bfloat16", "mixed_float16", "auto"),
-    "devices": ("auto", "one", "mirrored", "multiworker"),
-}
+def checked(field: dataclasses.Field, value):
+    """Return a setting's value in its own type.
+
+    Raises:
+        UsageError: it is none of the choices, of another type, or out of bounds.
+    """
+    if value is None and field.default is None:
+        return None
+    kind, count = _kind(field)
+    values = (value,) if count == 1 else tuple(value) if isinstance(value, tuple | list) else ()
+    if not values or count not in (None, len(values)) or not all(_allowed(field, kind, each) for each in values):
+        raise UsageError(f"{field.name} must be {_expected(field)}, got {value!r:.100}; see `train --help`")
+    values = tuple(kind(each) for each in values)
+    return values[0] if count == 1 else values
+
+
+def parsed(field: dataclasses.Field, text: str):
+    """Return the value that a text on the command line stands for; several numbers have commas between them.
+
+    Raises:
+        UsageError: as `checked`.
+    """
+    kind, count = _kind(field)
+    try:
+        values = [kind(part) for part in ([text] if count == 1 else text.split(","))]
+    except ValueError:
+        return checked(field, text)
+    return checked(field, values[0] if count == 1 else values)
+
+
+def _kind(field: dataclasses.Field) -> tuple[type, int | None]:
+    """Return the type of a setting's values and how many it has; None stands for any number of them."""
+    kind = field.type
+    if isinstance(kind, types.UnionType):  # of X and None
+        kind = typing.get_args(kind)[0]
+    parts = typing.get_args(kind)
+    if not parts:
+        return kind, 1
+    return parts[0], None if parts[-1] is Ellipsis else len(parts)
+
+
+def _allowed(field: dataclasses.Field, kind: type, value) -> bool:
+    if choices := field.metadata["choices"]:
+        return type(value) is str and value in choices
+    exact = (int, float) if kind is float else (kind,)
+    return type(value) in exact and field.metadata["at_least"] <= value < field.metadata["below"]  # True is no number
+
+
+def _expected(field: dataclasses.Field) -> str:
+    if choices := field.metadata["choices"]:
+        return f"one of {', '.join(choices)}"
+    (kind, count), low, high = _kind(field), field.metadata["at_least"], field.metadata["below"]
+    bounds = f"from {low} to {high - 1}" if kind is int else f"of at least {low} and below {high}"
+    noun = "whole number" if kind is int else "number"
+    if count == 1:
+        return f"a {noun} {bounds}"
+    return f"{f'{count} ' if count else ''}{noun}s {bounds}"

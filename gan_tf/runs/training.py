@@ -38,7 +38,7 @@ from gan_tf.runs.pictures import FRAME_GRID, Frames, Scores
 from gan_tf.runs.results import OUTPUTS, write_outputs
 from gan_tf.runs.settings import Settings
 
-DEFAULT_IMAGES = 240_000  # what a run without --epochs shows the networks, about: 4 epochs of MNIST, 160 of the digits
+DEFAULT_IMAGES = 180_000  # what a run without --epochs shows the networks, about: 3 epochs of MNIST, 120 of the digits
 
 
 class Stopped(gan_tf.Error):
@@ -162,9 +162,9 @@ def resolve(
             f"batch_size must be at most the {len(dataset.x_train)} training images, got {settings.batch_size}"
         )
     epochs = settings.epochs or before.get("epochs") or max(1, round(DEFAULT_IMAGES / len(dataset.x_train)))
-    settings = dataclasses.replace(settings, dataset=dataset.name, epochs=epochs)
+    settings = dataclasses.replace(settings.with_model_defaults(), dataset=dataset.name, epochs=epochs)
     if settings.precision == "auto":
-        precision = before.get("precision") or recipe.fastest_precision(settings, dataset.x_train, build)
+        precision = before.get("precision") or recipe.fastest_precision(settings, dataset, build)
         settings = dataclasses.replace(settings, precision=precision)
     return settings, dataset
 
@@ -212,12 +212,7 @@ def shown_by(run: Run, history: History, evaluate_every: int | None, signals: Si
 def first_rows(run: Run, part: str, count: int | None = None) -> gan.Batch:
     """Return the first rows of a part of the dataset, "train" or "test", as a batch."""
     images, labels = (getattr(run.dataset, f"{axis}_{part}")[:count] for axis in "xy")
-    return {"images": data.to_float(images)} | ({"labels": tf.constant(labels)} if is_labelled(run.model) else {})
-
-
-def is_labelled(model: gan.GAN) -> bool:
-    """Return whether the GAN is served labels: where a network has a second input, or the model says `labelled`."""
-    return getattr(model, "labelled", any(len(player.inputs) > 1 for player in (model.generator, model.discriminator)))
+    return {"images": data.to_float(images)} | ({"labels": tf.constant(labels)} if run.model.labelled else {})
 
 
 def fit(run: Run, callbacks: list[keras.callbacks.Callback], signals: Signals) -> None:
@@ -227,7 +222,7 @@ def fit(run: Run, callbacks: list[keras.callbacks.Callback], signals: Signals) -
         Stopped: a signal came.
     """
     dataset, seed, schedule = run.dataset, run.settings.seed, schedule_of(run)
-    labels = {"labels": dataset.y_train} if is_labelled(run.model) else {}
+    labels = {"labels": dataset.y_train} if run.model.labelled else {}
     bars = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
 
     def place() -> str:

@@ -17,7 +17,7 @@ BATCH_SIZE = 256
 EPOCHS = 50
 
 
-class Literature:
+class Tutorial:
     """Both networks, both optimizers and the step; images are float32 (batch, 28, 28, 1) in [-1, 1]."""
 
     def __init__(self, seed: int):
