@@ -21,8 +21,6 @@ from gan_tf.untrusted import read_arrays
 KEPT = 3
 MOST_BYTES = 1 << 30  # of one checkpoint; that of the networks of TensorFlow's tutorial has 40 MB
 CURE = "Lower rates (--generator-learning-rate, --discriminator-learning-rate) or --precision float32 may help"
-    "Try lower rates (--generator-learning-rate, --discriminator-learning-rate) or --precision float32 in a new folder"
-)
 
 
 def variables(gan: GAN) -> dict[str, keras.Variable]:
