@@ -7,7 +7,7 @@ Each name comes from a module of this folder, which is imported when it is asked
 settings without TensorFlow, and a callback (`runs.callbacks`) can be used in a `fit` of your own without the rest.
 """
 
-import importlib
+import importlib.util
 
 from gan_tf import import_tensorflow_quietly
 
@@ -42,7 +42,11 @@ __all__ = [
 
 
 def __getattr__(name: str):
-    if name not in HOMES:
+    """Import what is first asked for (PEP 562), a name or a module, and TensorFlow before all but the settings."""
+    home = HOMES.get(name, f"gan_tf.runs.{name}")
+    if name.startswith("_") or not importlib.util.find_spec(home):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import_tensorflow_quietly()
-    return getattr(importlib.import_module(HOMES[name]), name)
+    if home != "gan_tf.runs.settings":
+        import_tensorflow_quietly()
+    module = importlib.import_module(home)
+    return getattr(module, name) if name in HOMES else module
