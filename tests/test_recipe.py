@@ -117,8 +117,8 @@ def test_the_command_line_s_own_defaults_are_those_of_a_run():
     assert options["evaluate_every"] is None
 
 
-@pytest.mark.parametrize(("name", "count", "epochs"), [("mnist", 60_000, 4), ("digits", 1_500, 160)])
-def test_a_default_run_is_of_240_000_images(monkeypatch, name, count, epochs):
+@pytest.mark.parametrize(("name", "count", "epochs"), [("mnist", 60_000, 3), ("digits", 1_500, 120)])
+def test_a_default_run_is_of_180_000_images(monkeypatch, name, count, epochs):
     """Without a training; a stand-in of MNIST's size, so that it need not be there."""
     images, labels = np.zeros((count, 28, 28, 1), np.uint8), np.zeros(count, np.uint8)
     stand_in = data.Dataset(name, images, labels, images[:10], labels[:10])
@@ -140,7 +140,7 @@ def test_the_recipe_is_the_one_that_chapter_04_explains(untrained):
         assert (optimizer.beta_1, optimizer.beta_2) == (0.0, 0.99)
     assert untrained.ema_decay == 0.9995
     assert recipe.Settings().batch_size == BATCH
-    twin = models.dcgan_generator(width=32, first_kernel=3)
+    twin = models.dcgan_generator(widths=(128, 64, 32), first_kernel=3)
     assert untrained.generator.count_params() == twin.count_params() == 778_400
     kinds = [type(layer).__name__ for layer in untrained.discriminator.layers]
     assert (kinds.count("Conv2D"), kinds.count("MinibatchStddev"), kinds.count("Dropout")) == (3, 1, 0)
