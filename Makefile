@@ -15,7 +15,7 @@ PYTEST := GAN_TF_OFFLINE=1 $(BIN)/python -m pytest
 TWO_WORKERS := $(ONE_THREAD) $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=900
 
-.PHONY: gif test check chapter mutants lowest notebooks bench lab lint lock help
+.PHONY: gif test check thorough chapter mutants lowest notebooks bench lab lint lock help
 .DELETE_ON_ERROR:
 
 help:            ## show this list
@@ -28,11 +28,14 @@ test: $(READY)   ## run the unit tests and every chapter through nbval, and say 
 	$(TWO_WORKERS) $(NBVAL) tests notebooks
 
 check: lint      ## after every edit: the linter, the rules of the chapters, the unit tests that take no time
-	$(TWO_WORKERS) -m "not slow"
+	$(TWO_WORKERS) -m "not slow and not thorough"
 
 chapter: $(READY)  ## run one chapter through nbval: make chapter N=04
 	@ls notebooks/$(N)_*.ipynb > /dev/null 2>&1 || { echo "no chapter has that number: make chapter N=04" >&2; exit 2; }
 	$(PYTEST) $(NBVAL) notebooks/$(N)_*.ipynb
+
+thorough: $(READY)  ## run what the tests leave out because others like it are among them (a minute)
+	$(TWO_WORKERS) -m thorough tests
 
 mutants: $(READY)  ## break the project in many places and ask the tests each time, resumably (about a quarter of an hour)
 	$(BIN)/python tests/mutants.py

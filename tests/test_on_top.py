@@ -1,19 +1,20 @@
 """Eight GANs of the literature stand on the package without touching it: each is short, trains, and spans replicas."""
 
 import inspect
-from types import SimpleNamespace
+import signal
 
 import keras
+import kills
 import numpy as np
 import on_top
 import pytest
 import tensorflow as tf
 
-from gan_tf import data
+from gan_tf import data, runs
 from gan_tf.runs import devices
 
 NAMES = list(on_top.BUILDS)
-SETTINGS = SimpleNamespace(seed=0)
+SETTINGS = runs.Settings(dataset="digits", epochs=2, batch_size=50)
 
 
 @pytest.fixture(scope="module")
@@ -93,3 +94,33 @@ def test_the_norms_reach_the_history(digits):
     for name, values in history.items():
         np.testing.assert_allclose(values[0], np.mean([float(logs[name]) for logs in seen]), rtol=1e-5)
         assert 0 < values[0] < 100
+
+
+class StopIn(keras.callbacks.Callback):
+    """Let the process get a signal once so many steps are taken."""
+
+    def __init__(self, step: int):
+        super().__init__()
+        self.wanted = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.steps_taken) == self.wanted:
+            signal.raise_signal(signal.SIGTERM)
+
+
+IN_CI = ("WGAN-GP", "ACGAN")  # critic steps and a penalty; labels, and two overridden methods
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in IN_CI else pytest.param(name, marks=pytest.mark.thorough) for name in NAMES]
+)
+@pytest.mark.slow
+def test_each_gets_all_that_a_run_gives_and_continues_to_the_same_bits(name, tmp_path):
+    """`runs.train(build=)`: exact resume in the middle of an epoch, frames, GIF, history, a generator that loads."""
+    whole, parts, build = tmp_path / "whole", tmp_path / "parts", on_top.BUILDS[name][0]
+    runs.train(whole, SETTINGS, build=build)
+    with pytest.raises(runs.Stopped, match="stopped at step 4 of "):
+        runs.train(parts, SETTINGS, build=build, callbacks=[StopIn(4)])
+    runs.train(parts, SETTINGS, build=build)
+    assert kills.differences(whole, parts) == []
+    assert runs.load_generator(parts).count_params() == build(SETTINGS).generator.count_params()
