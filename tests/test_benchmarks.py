@@ -30,7 +30,9 @@ def test_the_work_of_a_step_is_counted():
     generator = 100 * 12544 + 49 * 25 * 256 * 128 + 49 * 25 * 128 * 64 + 196 * 25 * 64
     discriminator = 196 * 25 * 64 + 49 * 25 * 64 * 128 + 6272
     players = models.dcgan_generator(), models.dcgan_discriminator()
-    assert train_step.gflop_per_image(*players) == pytest.approx(2e-9 * (3 * generator + 7 * discriminator))
+    at_once, in_turn = (train_step.gflop_per_image(*players, alternating=turns) for turns in (False, True))
+    assert at_once == pytest.approx(2e-9 * (3 * generator + 7 * discriminator))
+    assert in_turn == pytest.approx(2e-9 * (4 * generator + 8 * discriminator))
 
 
 def test_the_first_time_below_a_distance():
