@@ -327,6 +327,11 @@ def test_labels_reach_the_networks_that_take_them(critic_reads_labels):
     assert any((one != other).any() for one, other in zip(*ends, strict=True))
 
 
+def test_a_generator_that_wants_labels_is_not_drawn_from_without():
+    with pytest.raises(ValueError, match="this generator takes labels beside z"):
+        gan.sample_images(conditional().generator, 4, seed=0)
+
+
 def test_of_several_outputs_the_first_is_the_logits():
     model = compiled(conditional())
     batch = {"images": tf.constant(real_batch()), "labels": tf.constant(LABELS)}
