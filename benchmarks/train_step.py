@@ -139,8 +139,8 @@ def main() -> None:
     peak_text = ", ".join(f"{value:,.0f} in {name}" for name, value in peaks.items())
     lines += ["", f"The peak is a 2048x2048 matrix multiplication, GFLOP/s: {peak_text}."]
     lines += [
-        f"One step is {work[False]:.2f} GFLOP for each real image where both players move at once, {work[True]:.2f} where "
-        f"they take turns, as in ours and `train_on_batch`. Batch {BATCH_SIZE}; {ROUNDS} turns of {STEPS} steps."
+        f"One step is {work[False]:.2f} GFLOP for each real image where both players move at once, {work[True]:.2f} "
+        f"where they take turns, as in ours and `train_on_batch`. Batch {BATCH_SIZE}; {ROUNDS} turns of {STEPS} steps."
     ]
     write_section("The train step", [machine(), "", *lines, *notes])
 

@@ -34,14 +34,13 @@ def fold(seed, *words: str | int) -> tf.Tensor:
     return seed
 
 
-def sample_images(generator: keras.Model, count: int, seed: int, progress=iter) -> np.ndarray:
-    """Draw uint8 images (count, ...) from a generator of z, 500 at a time.
-
-    The same seed gives the same images. `progress` wraps the iteration over batches, as `tqdm` does.
-    """
+def sample_images(generator: keras.Model, count: int, seed: int) -> np.ndarray:
+    """Draw uint8 images (count, ...) from a generator of z, 500 at a time; the same seed gives the same images."""
+    if len(generator.inputs) > 1:
+        raise UsageError("this generator takes labels beside z: draw with generator([z, labels], training=False)")
     z = sample_latent(count, generator.input_shape[-1], fold([seed, 0], "pictures", "noise"))
-    batches = progress(range(0, count, 500))
-    return np.concatenate([data.to_uint8(generator(z[i : i + 500], training=False)) for i in batches])
+    parts = [z[i : i + 500] for i in range(0, count, 500)]
+    return np.concatenate([data.to_uint8(generator(part, training=False)) for part in parts])
 
 
 class Penalty(NamedTuple):

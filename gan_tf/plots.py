@@ -169,48 +169,50 @@ def figure_frame(figure: plt.Figure) -> np.ndarray:
 
 
 def plot_train_step() -> plt.Figure:
-    """Draw one train step: forward in black, the way back of each tape's gradients in its player's colour."""
-    figure, axes = plt.subplots(figsize=(11, 5.4))
-    axes.set(xlim=(-0.1, 12.1), ylim=(-0.1, 5.5))
-    axes.axis("off")
-    axes.add_patch(plt.Rectangle((0, 0.95), 12, 3.6, facecolor="#f2f2f2"))
-    for x, y, text, width, height, player in (
-        (4.9, 3.6, "real\n(batch, 28, 28, 1)", 1.7, 0.9, "black"),
-        (0.9, 1.8, "z\n(batch, 100)", 1.5, 0.9, "black"),
-        (2.9, 1.8, "generator", 1.5, 0.9, FAKE_COLOUR),
-        (4.9, 1.8, "fake\n(batch, 28, 28, 1)", 1.7, 0.9, "black"),
-        (6.9, 2.7, "discriminator\n\none network,\none set of\nweights", 1.5, 2.7, REAL_COLOUR),
-        (8.8, 3.6, "real_logits\n(batch, 1)", 1.4, 0.9, "black"),
-        (8.8, 1.8, "fake_logits\n(batch, 1)", 1.4, 0.9, "black"),
-        (10.95, 3.6, "discriminator_loss\na scalar", 1.9, 0.9, REAL_COLOUR),
-        (10.95, 1.8, "generator_loss\na scalar", 1.9, 0.9, FAKE_COLOUR),
-    ):
-        face = {REAL_COLOUR: "#d3e5f3", FAKE_COLOUR: "#ffe3c8"}.get(player, "white")
-        corner = (x - width / 2, y - height / 2)
-        axes.add_patch(plt.Rectangle(corner, width, height, edgecolor=player, facecolor=face, linewidth=1.8))
-        axes.text(x, y, text, ha="center", va="center")
-    both = (3.6, 1.8)
-    forward = ((1.65, 2.15, (1.8,)), (3.65, 4.05, (1.8,)), (5.75, 6.15, both), (7.65, 8.1, both), (9.5, 10.0, both))
-    arrows = [((start, y), (end, y), "black", "-") for start, end, rows in forward for y in rows]
-    arrows += [((9.5, 2.1), (10.0, 3.3), "black", "-")]
-    arrows += [((6.9, 4.9), (6.9, 4.05), REAL_COLOUR, "--"), ((2.9, 0.5), (2.9, 1.35), FAKE_COLOUR, "--")]
-    for start, end, colour, line in arrows:
-        head = {"arrowstyle": "-|>", "mutation_scale": 16, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
-        axes.annotate("", end, start, arrowprops=head | {"color": colour, "linestyle": line})
-    axes.plot((10.95, 10.95, 6.9), (4.05, 4.9, 4.9), color=REAL_COLOUR, linestyle="--", linewidth=2)
-    axes.plot((10.95, 10.95, 2.9), (1.35, 0.5, 0.5), color=FAKE_COLOUR, linestyle="--", linewidth=2)
-    for x, y, text, colour, side in (
-        (0.1, 4.3, "forward, recorded by generator_tape; from fake on by discriminator_tape too", "black", "left"),
-        (2.9, 2.55, "1: make fakes", "black", "center"),
-        (8.6, 2.7, "2: judge both", "black", "center"),
-        (11.1, 2.7, "3: one loss each", "black", "center"),
-        (10.95, 5.2, "4: discriminator_tape, back through both logits", REAL_COLOUR, "right"),
-        (6.7, 5.0, "5: discriminator_optimizer\nchanges the discriminator only", REAL_COLOUR, "right"),
-        (10.95, 0.2, "4: generator_tape, back through fake_logits, discriminator and fake", FAKE_COLOUR, "right"),
-        (2.7, 0.5, "5: generator_optimizer\nchanges the generator only", FAKE_COLOUR, "right"),
-    ):
-        axes.text(x, y, text, color=colour, ha=side, va="center")
-    figure.tight_layout()
+    """Draw the two steps of an iteration: forward in black, what the tape records on grey, gradients back in colour."""
+    figure, (first, second) = plt.subplots(2, 1, figsize=(11, 6.4), height_ratios=(4.1, 2.9), layout="tight")
+    shades = {REAL_COLOUR: "#d3e5f3", FAKE_COLOUR: "#ffe3c8", "black": "white", "dimgrey": "white"}
+    discriminator, real, fake = "discriminator\n\none network,\none set of\nweights", 2.4, 0.9
+
+    for axes, colour, player, tape, back, names, boxes in (
+        (first, REAL_COLOUR, "discriminator", 5.95, 7.5, "both logits", (
+            (6.9, (real + fake) / 2, discriminator, 2.5, REAL_COLOUR),
+            (11.0, (real + fake) / 2, "discriminator_loss\na scalar", 2.5, REAL_COLOUR),
+            (2.9, fake, "generator\nnot asked", 1.0, "dimgrey"),
+        )),
+        (second, FAKE_COLOUR, "generator", 1.95, 3.2, "fake_logits, discriminator and fake", (
+            (6.9, fake, "discriminator\nread, not changed", 1.0, "dimgrey"),
+            (11.0, fake, "generator_loss\na scalar", 1.0, FAKE_COLOUR),
+            (2.9, fake, "generator", 1.0, FAKE_COLOUR),
+        )),
+    ):  # fmt: skip
+        rows = {"real": real, "fake": fake} if axes is first else {"fake": fake}
+        top = max(rows.values()) + 1.0
+        axes.set(xlim=(-0.1, 12.2), ylim=(-0.55, top + 0.35))
+        axes.axis("off")
+        axes.add_patch(plt.Rectangle((tape, 0.25), 12.1 - tape, top - 0.25, facecolor="#ececec"))
+
+        images = [(4.9, y, f"{name}\n(batch, 28, 28, 1)", 1.0, "black") for name, y in rows.items()]
+        logits = [(8.95, y, f"{name}_logits\n(batch, 1)", 1.0, "black") for name, y in rows.items()]
+        for x, y, text, height, edge in (*boxes, *images, *logits, (0.9, fake, "fresh z\n(batch, 100)", 1.0, "black")):
+            corner, style = (x - 0.85, y - height / 2), {"edgecolor": edge, "facecolor": shades[edge]}
+            axes.add_patch(plt.Rectangle(corner, 1.7, height, linewidth=1.8, **style))
+            axes.text(x, y + 0.12, text, ha="center", va="center")
+
+        forward = [(x, y) for y in rows.values() for x in (4.9, 6.9, 8.95)] + [(0.9, fake), (2.9, fake)]
+        ways = [
+            ((x + 0.85, y + 0.12), (x + (1.2 if x > 8 or x == 6.9 else 1.15), y + 0.12), "black", "-")
+            for x, y in forward
+        ]
+        ways += [((10.9, y - 0.3), (back, y - 0.3), colour, "--") for y in rows.values()]
+        for start, end, shade, line in ways:
+            head = {"arrowstyle": "-|>", "mutation_scale": 16, "linewidth": 2, "shrinkA": 0, "shrinkB": 0}
+            axes.annotate("", end, start, arrowprops=head | {"color": shade, "linestyle": line})
+
+        axes.text(0, top + 0.15, f"{player}_step", weight="bold", va="center")
+        axes.text(12.0, top - 0.2, "the tape records what lies on grey", ha="right", va="center")
+        told = f"the gradient goes back through {names}; {player}_optimizer changes the {player} only"
+        axes.text(12.1, -0.15, told, color=colour, ha="right", va="center")
     return figure
 
 

@@ -91,8 +91,8 @@ def other_twin(notebook):
     notebook.cells[1].source = "def non_saturating_generator_loss(fake_logits):\n    return tf.reduce_mean(fake_logits)"
 
 
-def other_train_step(notebook):
-    notebook.cells[1].source = "def train_step(real, z, generator):\n    fake = generator(z, training=False)"
+def other_default(notebook):
+    notebook.cells[1].source = MLP_DISCRIMINATOR.replace("1024", "1000")
 
 
 def standard_error(notebook):
@@ -135,7 +135,7 @@ def old_format(notebook):
         too_large,
         too_long,
         other_twin,
-        other_train_step,
+        other_default,
         standard_error,
         an_error,
         ignored_without_conclusion,
@@ -158,3 +158,89 @@ def test_the_package_s_own_code_is_its_own_twin(tmp_path):
         )
 
     assert faults_after(same, tmp_path) == []
+
+
+MLP_DISCRIMINATOR = """
+def mlp_discriminator(widths=(1024, 512, 256), dropout=0.3):
+    hidden = []
+    for width in widths:
+        hidden += [layers.Dense(width), layers.LeakyReLU(0.2)]
+        hidden += [layers.Dropout(dropout)] * (dropout > 0)
+
+    logit = layers.Dense(1, dtype="float32")
+    return keras.Sequential([keras.Input(IMAGE_SHAPE), layers.Flatten(), *hidden, logit], name="discriminator")
+"""
+DISCRIMINATOR_STEP = """
+def discriminator_step(real, z, generator, discriminator, adversarial_loss, discriminator_optimizer):
+    fake = generator(z, training=True)
+
+    with tf.GradientTape() as tape:
+        real_logits = discriminator(real, training=True)
+        fake_logits = discriminator(fake, training=True)
+        loss = adversarial_loss.discriminator(real_logits, fake_logits)
+
+    gradients = tape.gradient(loss, discriminator.trainable_variables)
+    discriminator_optimizer.apply(gradients, discriminator.trainable_variables)
+    return loss
+"""
+GENERATOR_STEP = """
+def generator_step(z, generator, discriminator, adversarial_loss, generator_optimizer):
+    with tf.GradientTape() as tape:
+        fake = generator(z, training=True)
+        fake_logits = discriminator(fake, training=True)
+        loss = adversarial_loss.generator(None, fake_logits)
+
+    gradients = tape.gradient(loss, generator.trainable_variables)
+    generator_optimizer.apply(gradients, generator.trainable_variables)
+    return loss
+"""
+
+
+@pytest.mark.parametrize("source", [MLP_DISCRIMINATOR, DISCRIMINATOR_STEP, GENERATOR_STEP])
+def test_what_the_package_checks_or_calls_by_a_name_may_be_left_out_or_written_out_by_hand(source, tmp_path):
+    def by_hand(notebook):
+        notebook.cells[1].source = source
+
+    assert faults_after(by_hand, tmp_path) == []
+
+
+TRACKED = "    with tf.GradientTape() as tape:\n        real"
+
+
+@pytest.mark.parametrize(
+    ("step", "old", "new"),
+    [
+        (DISCRIMINATOR_STEP, "generator(z, training=True)", "generator(z, training=False)"),
+        (DISCRIMINATOR_STEP, "discriminator(real, training=True)", "discriminator(real)"),
+        (DISCRIMINATOR_STEP, "(real_logits, fake_logits)", "(fake_logits, real_logits)"),
+        (DISCRIMINATOR_STEP, "discriminator(fake, training=True)", "discriminator(real, training=True)"),
+        (DISCRIMINATOR_STEP, "gradient(loss, discriminator.", "gradient(loss, generator."),
+        (DISCRIMINATOR_STEP, "    discriminator_optimizer.apply(gradients, discriminator.trainable_variables)\n", ""),
+        (DISCRIMINATOR_STEP, "    return loss\n", ""),
+        (DISCRIMINATOR_STEP, "return loss", "return real_logits"),
+        (DISCRIMINATOR_STEP, "    fake = generator(z, training=True)\n\n" + TRACKED, TRACKED),
+        (GENERATOR_STEP, "        fake = generator", "        z = 2 * z\n        fake = generator"),
+        (GENERATOR_STEP, "loss = adversarial_loss.generator", "loss = -adversarial_loss.generator"),
+        (GENERATOR_STEP, "generator_optimizer.apply", "discriminator_optimizer.apply"),
+        (GENERATOR_STEP, "        loss = adversarial_loss", "    loss = adversarial_loss"),  # out of the tape
+        (
+            GENERATOR_STEP,
+            "    with tf.GradientTape() as tape:\n        fake = generator(z, training=True)\n",
+            "    fake = generator(z, training=True)\n    with tf.GradientTape() as tape:\n",
+        ),
+    ],
+)
+def test_a_step_by_hand_that_differs_is_caught(step, old, new, tmp_path):
+    def by_hand(notebook):
+        assert step.count(old) == 1
+        notebook.cells[1].source = step.replace(old, new)
+
+    assert faults_after(by_hand, tmp_path)
+
+
+def test_each_line_that_may_be_written_out_stands_in_the_package(monkeypatch):
+    written_out = dict(chapters.WRITTEN_OUT)
+    monkeypatch.setattr(chapters, "WRITTEN_OUT", {})
+    package = chapters.package_functions.__wrapped__()
+    text = "\n".join(package["discriminator_step"] + package["generator_step"])
+    assert [line for line in written_out if line not in text] == []

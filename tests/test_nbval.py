@@ -19,7 +19,7 @@ MUTATIONS = {
     "the generator's loss has the other sign": (
         "loss = losses.non_saturating\n",
         "loss = losses.Loss(\n"
-        "    lambda fake_logits: -losses.non_saturating.generator(fake_logits), losses.non_saturating.discriminator\n"
+        "    lambda *logits: -losses.non_saturating.generator(*logits), losses.non_saturating.discriminator\n"
         ")\n",
     ),
     "the discriminator's loss has the other sign": (

@@ -330,11 +330,46 @@ def test_plot_discriminators_draws_each_under_its_name():
     assert [area.get_label() for area in axes.collections] == ["density of real", "density of fake"]
 
 
-def test_the_figure_of_the_train_step_names_what_it_shows():
-    (axes,) = plots.plot_train_step().axes
-    text = " ".join(label.get_text() for label in axes.texts)
-    for name in ("generator", "discriminator", "real_logits", "fake_logits", "generator_tape", "discriminator_tape"):
-        assert name in text
+def texts_of(axes) -> str:
+    return " ".join(text.get_text() for text in axes.texts)
+
+
+def test_the_figure_of_the_train_step_has_a_panel_for_each_player():
+    panels = plots.plot_train_step().axes
+    for axes, player in zip(panels, ("discriminator", "generator"), strict=True):
+        for name in (f"{player}_step", f"{player}_loss", f"{player}_optimizer", "fake_logits", "the tape records"):
+            assert name in texts_of(axes)
+    assert ["real_logits" in texts_of(axes) for axes in panels] == [True, False]
+
+
+def box(axes, name: str):
+    """Return the smallest rectangle of a panel around the text that begins with a name."""
+    place = next(text.get_position() for text in axes.texts if text.get_text().startswith(f"{name}\n"))
+    around = [patch for patch in axes.patches if isinstance(patch, plt.Rectangle) and patch.get_bbox().contains(*place)]
+    return min((patch.get_bbox() for patch in around), key=lambda bbox: bbox.width)
+
+
+def test_the_generator_s_gradient_goes_through_the_discriminator_and_ends_in_the_generator():
+    axes = plots.plot_train_step().axes[1]
+    (way,) = (
+        text for text in axes.texts if getattr(text, "arrow_patch", None) and text.arrowprops["linestyle"] == "--"
+    )
+    (start, y), (end, _) = way.xyann, way.xy
+    between, last = box(axes, "discriminator"), axes.patches[0].get_bbox().x0
+    assert end < between.x0 < between.x1 < start
+    assert between.y0 < y < between.y1
+    assert last < end < box(axes, "fake").x0  # on the grey of the tape, and past the images
+
+
+def test_nothing_of_the_figure_of_the_train_step_is_cut_off():
+    figure = plots.plot_train_step()
+    figure.canvas.draw()
+    for axes in figure.axes:
+        inside = axes.get_window_extent()
+        for artist in (*axes.texts, *axes.patches):
+            extent = artist.get_window_extent()
+            assert inside.x0 <= extent.x0 <= extent.x1 <= inside.x1
+            assert inside.y0 <= extent.y0 <= extent.y1 <= inside.y1
 
 
 # Scores.
