@@ -18,6 +18,10 @@ from gan_tf import UsageError, data, losses, replicas
 # Keras says so at every `fit` on a `tf.data.Dataset`, which is the only kind that this package makes.
 warnings.filterwarnings("ignore", message="`shuffle=True` was passed, but will be ignored")
 
+# This pass of TensorFlow's graph optimizer loses the order of reads and writes: of several updates in one graph, one
+# could read weights that the one before had not written yet.
+tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
+
 Batch = dict[str, tf.Tensor]
 
 
@@ -60,15 +64,14 @@ class GAN(keras.Model):
 
     Goodfellow et al. 2014, algorithm 1, with Adam or what else you compile it with. Beside the two networks it keeps
     `ema_generator`, an exponential moving average of the generator's weights and of its batch statistics (Yazıcı et al.
-    2019, section 3.1), whose decay is at most t / (t + 3) at step t: it reaches back over a third of the training so
-    far, and no further than `ema_decay` lets it. That one is for pictures and for saving; training never reads it.
+    2019, section 3.1) whose decay is at most t / (t + 3) at step t: it reaches back over a third of the training, and
+    no further than `ema_decay` lets it. It is for pictures and for saving; training never reads it.
 
-    A chapter's own GAN overrides one or two of `generator_inputs`, `discriminator_objective`, `generator_objective` and
-    `generator_step`.
+    A GAN of your own overrides one or two of `generator_inputs`, `discriminator_objective`, `generator_objective`.
 
     Args:
-        generator: z to images; or [z, labels] to images.
-        discriminator: images to logits; or [images, labels] to logits. Of several outputs, the first is the logits.
+        generator: z, or [z, labels], to images.
+        discriminator: images, or [images, labels], to logits; of several outputs, the first is the logits.
         ema_decay: decay of the moving average per step, in [0, 1); 0 makes it a copy of the generator.
         seed: everything that is drawn in step t is a pure function of (seed, t) and of what it is for.
     """
@@ -113,13 +116,13 @@ class GAN(keras.Model):
         """Set what `fit` needs.
 
         Args:
-            generator_optimizer: an optimizer of its own for the generator.
-            discriminator_optimizer: another for the discriminator; one object cannot serve both.
+            generator_optimizer: one object cannot serve both players.
+            discriminator_optimizer: likewise.
             loss: a pair from `gan_tf.losses`, or your own.
             penalties: of the discriminator, each (of, weight) or (of, weight, every), see `Penalty`.
             augment: a differentiable function of (images, seed) through which the discriminator sees everything.
             critic_steps: steps of the discriminator for each of the generator; a batch is cut into as many parts.
-            steps_per_execution: train steps per call from Python; callbacks run once for each call.
+            steps_per_execution: train steps for each call from Python, and of the callbacks.
         """
         penalties = [Penalty(*penalty) for penalty in penalties]
         optimizers = [generator_optimizer, discriminator_optimizer]
@@ -138,15 +141,15 @@ class GAN(keras.Model):
         self.critic_steps = critic_steps
 
     def call(self, inputs, training: bool = False) -> tf.Tensor:
-        """Return the averaged generator's images for z, or for [z, labels]."""
+        """Return the averaged generator's images for z or [z, labels]."""
         return self.ema_generator(inputs, training=training)
 
     def train_step(self, batch) -> dict[str, tf.Tensor]:
         """Take a step of each player on a batch: images, (images, labels) or a dict of both.
 
         Returns:
-            This batch's losses, for the callbacks; Keras puts the epoch's means in their place at its end. `loss` is
-            their sum, which says nothing of quality: it is there because Keras's `TerminateOnNaN` watches that name.
+            This batch's losses; Keras puts the epoch's means in their place at its end. `loss` is their sum, which
+            says nothing of quality: Keras's `TerminateOnNaN` watches that name.
         """
         batch, self.logs = _as_dict(batch, self.critic_steps), {}
         seed = tf.stack([tf.constant(self.seed, tf.int64), tf.convert_to_tensor(self.steps_taken)])
@@ -249,7 +252,7 @@ class GAN(keras.Model):
         self.logs[name] = tf.reshape(value, [1] if replicas.several_workers(self.distribute_strategy) else [])
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
-        """Do nothing: all is built, and what Keras does here under a strategy would swallow the first batch."""
+        """Do nothing: all is built, and Keras would swallow the first batch here under a strategy."""
 
 
 def _inputs(network: keras.Model, first: tf.Tensor, batch: Batch):

@@ -153,6 +153,13 @@ MUTANTS = (
         ),
         "nested and wrapped layers span the replicas, too",
     ),
+    Mutant(
+        "gan_tf/gan.py",
+        '{"dependency_optimization": False}',
+        '{"dependency_optimization": True}',
+        (f"{GAN}test_a_compiled_step_is_the_uncompiled_one_when_two_threads_run_its_graph",),
+        "no step in a graph reads weights that the one before has not written",
+    ),
     # the networks
     Mutant(
         "gan_tf/models.py",
