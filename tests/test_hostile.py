@@ -262,7 +262,10 @@ def test_zeros_that_unpack_to_a_gigabyte(run, name, capfd):
     path = run / "generator.keras"
     repacked(path, lambda members: members.update({name: bytes(1 << 30)}), zipfile.ZIP_DEFLATED)
     honest = path.read_bytes()
-    lying = honest.replace((1 << 30).to_bytes(4, "little"), (10).to_bytes(4, "little"))
+    with zipfile.ZipFile(path) as archive:
+        packed = archive.getinfo(name).compress_size.to_bytes(4, "little")  # stands before the size, in both headers
+    assert honest.count(packed + (1 << 30).to_bytes(4, "little")) == 2
+    lying = honest.replace(packed + (1 << 30).to_bytes(4, "little"), packed + (10).to_bytes(4, "little"))
     for content in (honest, lying):
         path.write_bytes(content)
         with little_memory():
