@@ -427,6 +427,9 @@ def test_the_average_follows_the_generator_and_ends_near_it():
     for found, expected, start in zip(model.ema_generator.get_weights(), average, first, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)  # five float32 roundings
         assert np.abs(found - start).max() > 1e-3
+    z = gan.sample_latent(2, LATENT_DIM, [0, 0])
+    np.testing.assert_array_equal(model(z), model.ema_generator(z, training=False))
+    assert (np.array(model(z)) != np.array(model.generator(z, training=False))).any()
 
 
 def test_training_never_reads_the_average():

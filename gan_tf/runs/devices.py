@@ -144,8 +144,12 @@ def distribute(
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
     """Return once every worker has come here, so that none leaves while another still works."""
-    if replicas.several_workers(strategy):
-        tf.function(lambda: strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None))()
+    if not replicas.several_workers(strategy):
+        return
+    meet = tf.function(lambda: strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None))
+    meet()
+    with contextlib.suppress(tf.errors.OpError):  # whoever left the first meeting must still answer those in it
+        meet()
 
 
 @contextlib.contextmanager
