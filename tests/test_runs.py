@@ -20,7 +20,7 @@ import small
 from conftest import SETTINGS
 
 import gan_tf
-from gan_tf import data, plots, runs
+from gan_tf import data, gan, models, plots, runs
 from gan_tf.runs import checkpoints, pictures, recipe, results
 from gan_tf.runs.callbacks import steps_taken
 
@@ -219,6 +219,18 @@ def test_a_gan_of_one_s_own_continues_to_the_same_bits(tmp_path, name):
         json.loads((tmp_path / "whole" / "config.json").read_text(encoding="utf-8"))["build"]
         == f"on_top:{build.__name__}"
     )
+
+
+def test_a_builder_that_sets_no_seed_trains_to_the_same_bits_twice(tmp_path):
+    def build(settings):
+        model = gan.GAN(models.mlp_generator(8, (8,)), models.mlp_discriminator((4,)))
+        model.compile(*on_top.rates())
+        return model
+
+    for seed, name in enumerate(("one", "other")):
+        keras.utils.set_random_seed(seed)
+        runs.train(tmp_path / name, SETTINGS, build=build)
+    assert kills.differences(tmp_path / "one", tmp_path / "other") == []
 
 
 def test_a_run_on_two_devices_continues_to_the_same_bits(tmp_path):
