@@ -128,10 +128,10 @@ class GAN(keras.Model):
         optimizers = [generator_optimizer, discriminator_optimizer]
         _check_compile(optimizers, penalties, critic_steps, self.distribute_strategy.num_replicas_in_sync)
 
-        # XLA made this step slower on a CPU, so that Keras's "auto" is not used.
-        super().compile(optimizer=generator_optimizer, steps_per_execution=steps_per_execution, jit_compile=False)
-        self.generator_optimizer = self.optimizer
-        self.discriminator_optimizer = discriminator_optimizer
+        players = [replicas.scaled(optimizer, self.dtype_policy.name) for optimizer in optimizers]
+        options = {"jit_compile": False, "auto_scale_loss": False}  # XLA made this step slower on a CPU
+        super().compile(optimizer=players[0], steps_per_execution=steps_per_execution, **options)
+        self.generator_optimizer, self.discriminator_optimizer = players
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
 
@@ -204,7 +204,7 @@ class GAN(keras.Model):
         def critic(images):
             images = self.augment(images, own) if self.augment else images
             logits = self.discriminator(_inputs(self.discriminator, images, batch), training=True)
-            return logits[0] if isinstance(logits, list | tuple) else logits
+            return tf.cast(logits[0] if isinstance(logits, list | tuple) else logits, tf.float32)
 
         return critic
 

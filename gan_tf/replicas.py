@@ -60,6 +60,12 @@ def _own_seed(next_seed, ordered: bool = True) -> tf.Tensor:
     return seed + tf.cast(tf.stack([replica()[0], 0]), seed.dtype)
 
 
+def scaled(optimizer: keras.optimizers.Optimizer, policy: str) -> keras.optimizers.Optimizer:
+    """Return an optimizer that scales its player's loss where the policy is "mixed_float16"; Keras sees to one only."""
+    already = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
+    return SharedLossScale(optimizer) if policy == "mixed_float16" and not already else optimizer
+
+
 class SharedLossScale(keras.optimizers.LossScaleOptimizer):
     """Loss scaling that skips a step on all replicas where a gradient overflowed on any of them.
 

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from gan_tf import gan, losses, models
+from gan_tf import gan, losses, models, replicas
 
 LATENT_DIM = 3
 SIZE = 5  # numbers in a "real" sample of the tiny model
@@ -592,6 +592,24 @@ def test_mixed_precision_takes_the_float32_step_within_its_rounding(policy):
         )
     error = np.linalg.norm(steps[policy] - steps["float32"]) / np.linalg.norm(steps["float32"])
     assert error < 0.05  # bfloat16 keeps 8 bits, 0.4 %, and the errors of two networks add up
+
+
+def test_under_a_global_policy_of_float16_both_players_scale_their_losses():
+    """Keras wraps the optimizer that it is handed, which is one of two."""
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        model = compiled(tiny())
+        own = keras.optimizers.LossScaleOptimizer(keras.optimizers.SGD(0.1))
+        mixed = tiny()
+        mixed.compile(own, keras.optimizers.SGD(0.1))
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    players = [model.generator_optimizer, model.discriminator_optimizer, mixed.discriminator_optimizer]
+    assert all(isinstance(player, replicas.SharedLossScale) for player in players)
+    assert mixed.generator_optimizer is own
+    assert np.isfinite(float(model.train_step(real_batch())["loss"]))
+    assert not isinstance(compiled(tiny()).generator_optimizer, keras.optimizers.LossScaleOptimizer)
 
 
 def test_the_generator_saves_and_loads_in_safe_mode(tmp_path):
