@@ -67,7 +67,8 @@ class GAN(keras.Model):
     2019, section 3.1) whose decay is at most t / (t + 3) at step t: it reaches back over a third of the training, and
     no further than `ema_decay` lets it. It is for pictures and for saving; training never reads it.
 
-    A GAN of your own overrides one or two of `generator_inputs`, `discriminator_objective`, `generator_objective`.
+    A GAN of your own overrides one or two of `generator_inputs`, `discriminator_objective`, `generator_objective` and
+    `generator_step`.
 
     Args:
         generator: z, or [z, labels], to images.
@@ -135,8 +136,7 @@ class GAN(keras.Model):
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
 
-        self.adversarial_loss = loss
-        self.penalties = penalties
+        self.adversarial_loss, self.penalties = loss, penalties
         self.augment = augment
         self.critic_steps = critic_steps
 

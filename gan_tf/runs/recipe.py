@@ -60,8 +60,7 @@ NETWORKS = {"dcgan": dcgan_networks, "mlp": mlp_networks}
 
 def optimizer(settings: Settings, learning_rate: float) -> keras.optimizers.Optimizer:
     """Build one player's Adam. In float16, small gradients would be rounded to zero: there it scales the loss."""
-    adam = keras.optimizers.Adam(learning_rate, *settings.betas)
-    return replicas.SharedLossScale(adam) if settings.precision == "mixed_float16" else adam
+    return replicas.scaled(keras.optimizers.Adam(learning_rate, *settings.betas), settings.precision)
 
 
 @contextlib.contextmanager
