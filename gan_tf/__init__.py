@@ -3,6 +3,7 @@
 Start to read at `gan.py`, where the two players take their steps.
 """
 
+import functools
 import importlib.util
 import os
 import sys
@@ -46,9 +47,22 @@ def import_tensorflow_quietly() -> None:
             f"Keras runs on {keras.config.backend()} here, and gan_tf's step is TensorFlow's: start again, and import "
             "gan_tf before keras, or set KERAS_BACKEND=tensorflow"
         )
-    if "tensorflow" in sys.modules:
-        return
+    if "tensorflow" not in sys.modules:
+        _import_quietly()
+    _forget_the_machine_s_habits()
 
+
+@functools.cache  # what a program sets later is its own affair
+def _forget_the_machine_s_habits() -> None:
+    """Set what ~/.keras/keras.json may have changed back to what Keras comes with, as the backend is."""
+    import keras
+
+    keras.config.set_image_data_format("channels_last")
+    keras.config.set_floatx("float32")
+    keras.config.set_epsilon(1e-7)
+
+
+def _import_quietly() -> None:
     sys.stderr.flush()
     stderr = os.dup(2)
     with tempfile.TemporaryFile() as held_back:

@@ -121,7 +121,6 @@ def to_float(images) -> tf.Tensor:
     images = tf.convert_to_tensor(images)
     if images.dtype != tf.uint8:
         raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype.name}: were they converted already?")
-
     return tf.cast(images, tf.float32) / 127.5 - 1.0
 
 
@@ -159,6 +158,7 @@ def batches(
         endless: go from epoch to epoch without an end, for `fit(steps_per_epoch=...)`.
         skip: batches to leave out at the start, to continue where an earlier process stopped.
     """
+    images = np.asarray(images)
     if images.dtype != np.uint8:
         raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype}")
     if batch_size not in range(1, len(images) + 1):

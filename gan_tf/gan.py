@@ -13,7 +13,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gan_tf import UsageError, data, losses, replicas
+from gan_tf import UsageError, checks, data, losses, optimizers, replicas
+from gan_tf.checks import Batch
+from gan_tf.two_players import TwoPlayers
 
 # Keras says so at every `fit` on a `tf.data.Dataset`, which is the only kind that this package makes.
 warnings.filterwarnings("ignore", message="`shuffle=True` was passed, but will be ignored")
@@ -21,8 +23,6 @@ warnings.filterwarnings("ignore", message="`shuffle=True` was passed, but will b
 # This pass of TensorFlow's graph optimizer loses the order of reads and writes: of several updates in one graph, one
 # could read weights that the one before had not written yet.
 tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
-
-Batch = dict[str, tf.Tensor]
 
 
 def sample_latent(count: int, latent_dim: int, seed) -> tf.Tensor:
@@ -59,7 +59,8 @@ class Penalty(NamedTuple):
     every: int = 1
 
 
-class GAN(keras.Model):
+@keras.saving.register_keras_serializable(package="gan_tf")
+class GAN(TwoPlayers):
     """A generator and a discriminator, trained against each other by `fit`.
 
     Goodfellow et al. 2014, algorithm 1, with Adam or what else you compile it with. Beside the two networks it keeps
@@ -81,10 +82,13 @@ class GAN(keras.Model):
 
     def __init__(self, generator: keras.Model, discriminator: keras.Model, *, ema_decay: float = 0.998, seed: int = 0):
         super().__init__(name="gan")
-        _check_players(generator, discriminator, ema_decay)
+        checks.check_networks(generator, discriminator)
+        if not 0.0 <= ema_decay < 1.0:
+            raise UsageError(f"ema_decay must be in [0, 1), got {ema_decay}")
         self.generator = generator
         self.discriminator = discriminator
         self.ema_generator = keras.models.clone_model(generator)
+        self.ema_generator.name = "ema_generator"
         self.ema_generator.set_weights(generator.get_weights())
         self.ema_decay = ema_decay
         self.seed = seed
@@ -93,6 +97,8 @@ class GAN(keras.Model):
             name="steps_taken", dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica"
         )
         self.trackers = {name: keras.metrics.Mean(name=name) for name in self.logged}
+        self.checked_at = tf.Variable(0, dtype=tf.int64, trainable=False)  # the step whose images are looked at
+        self.built = True  # as the networks are
 
         if self.distribute_strategy.num_replicas_in_sync > 1:
             replicas.synchronise(generator)
@@ -105,40 +111,46 @@ class GAN(keras.Model):
 
     def compile(
         self,
-        generator_optimizer: keras.optimizers.Optimizer,
-        discriminator_optimizer: keras.optimizers.Optimizer,
+        generator_optimizer: keras.optimizers.Optimizer | str,
+        discriminator_optimizer: keras.optimizers.Optimizer | str,
         *,
-        loss: losses.Loss = losses.non_saturating,
+        loss: losses.Loss | str = losses.non_saturating,
         penalties: Iterable[Penalty | tuple] = (),
         augment: Callable[[tf.Tensor, tf.Tensor], tf.Tensor] | None = None,
         critic_steps: int = 1,
         steps_per_execution: int = 1,
+        run_eagerly: bool = False,
+        jit_compile: bool = False,
     ) -> None:
         """Set what `fit` needs.
 
         Args:
-            generator_optimizer: one object cannot serve both players.
+            generator_optimizer: or its name; one object cannot serve both players.
             discriminator_optimizer: likewise.
-            loss: a pair from `gan_tf.losses`, or your own.
+            loss: a pair from `gan_tf.losses`, its name, or your own.
             penalties: of the discriminator, each (of, weight) or (of, weight, every), see `Penalty`.
             augment: a differentiable function of (images, seed) through which the discriminator sees everything.
             critic_steps: steps of the discriminator for each of the generator; a batch is cut into as many parts.
             steps_per_execution: train steps for each call from Python, and of the callbacks.
+            run_eagerly: take each step as Python, to look into it.
+            jit_compile: only False: XLA made this step slower on a CPU, and knows no refusal in the middle of a graph.
         """
-        penalties = [Penalty(*penalty) for penalty in penalties]
-        optimizers = [generator_optimizer, discriminator_optimizer]
-        _check_compile(optimizers, penalties, critic_steps, self.distribute_strategy.num_replicas_in_sync)
+        players = [optimizers.named(optimizer) for optimizer in (generator_optimizer, discriminator_optimizer)]
+        penalties, loss = [Penalty(*penalty) for penalty in penalties], losses.named(loss)
+        checks.check_compile(self, players, penalties, augment, critic_steps, steps_per_execution, jit_compile)
 
-        players = [replicas.scaled(optimizer, self.dtype_policy.name) for optimizer in optimizers]
-        options = {"jit_compile": False, "auto_scale_loss": False}  # XLA made this step slower on a CPU
-        super().compile(optimizer=players[0], steps_per_execution=steps_per_execution, **options)
+        players = [replicas.scaled(optimizer, self.dtype_policy.name) for optimizer in players]
         self.generator_optimizer, self.discriminator_optimizer = players
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+        both = optimizers.PlayersOptimizer(*players)
+        options = {"run_eagerly": run_eagerly, "jit_compile": False, "auto_scale_loss": False}
+        super().compile(optimizer=both, steps_per_execution=steps_per_execution, **options)
 
         self.adversarial_loss, self.penalties = loss, penalties
         self.augment = augment
         self.critic_steps = critic_steps
+        self.warn_if_not_saved_whole()
 
     def call(self, inputs, training: bool = False) -> tf.Tensor:
         """Return the averaged generator's images for z or [z, labels]."""
@@ -151,20 +163,35 @@ class GAN(keras.Model):
             This batch's losses; Keras puts the epoch's means in their place at its end. `loss` is their sum, which
             says nothing of quality: Keras's `TerminateOnNaN` watches that name.
         """
-        batch, self.logs = _as_dict(batch, self.critic_steps), {}
-        seed = tf.stack([tf.constant(self.seed, tf.int64), tf.convert_to_tensor(self.steps_taken)])
+        batch, seed = self._begin(batch)
 
-        for k in range(self.critic_steps):
-            part = {name: values[k :: self.critic_steps] for name, values in batch.items()}
-            discriminator_loss = self.discriminator_step(part, fold(seed, "discriminator", k))
-        generator_loss = self.generator_step(part, fold(seed, "generator"))
+        with tf.control_dependencies([batch["images"]]):  # nothing changes before the images are known to be good
+            for k in range(self.critic_steps):
+                part = {name: values[k :: self.critic_steps] for name, values in batch.items()}
+                discriminator_loss = self.discriminator_step(part, fold(seed, "discriminator", k))
+            generator_loss = self.generator_step(part, fold(seed, "generator"))
 
-        self.steps_taken.assign_add(1)
-        self._update_average()
-        self.log("loss", generator_loss + discriminator_loss)
-        self.log("generator_loss", generator_loss)
-        self.log("discriminator_loss", discriminator_loss)
-        return dict(self.logs)
+            self.steps_taken.assign_add(1)
+            self._update_average()
+            return self._log_losses(generator_loss, discriminator_loss)
+
+    def test_step(self, batch) -> dict[str, tf.Tensor]:
+        """Return the losses that a train step would have on a held-out batch, in the same mode, and change nothing.
+
+        So `val_discriminator_loss` is apart from `discriminator_loss` by the images alone: it tells who knows by heart.
+        """
+        batch, seed = self._begin(batch, evaluating=True)
+        seed = fold(seed, "evaluation", tf.cast(self.trackers["loss"].count, tf.int64))
+        states = [state for player in (self.generator, self.discriminator) for state in player.non_trainable_variables]
+        before = [tf.identity(state) for state in states]  # batch statistics, and the seeds of dropout and noise
+
+        fake = self.generator(self.generator_inputs(batch, seed), training=True)
+        discriminator_loss = self.discriminator_objective(batch, fake, seed) + sum(self.discriminator.losses)
+        generator_loss = self.generator_objective(batch, fake, seed) + sum(self.generator.losses)
+
+        for state, value in zip(states, before, strict=True):
+            state.assign(value)
+        return self._log_losses(generator_loss, discriminator_loss)
 
     def discriminator_step(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:
         """Make fakes, and teach the discriminator to tell them from the batch's images; return its loss."""
@@ -217,7 +244,8 @@ class GAN(keras.Model):
 
     def update(self, player: str, tape: tf.GradientTape, loss: tf.Tensor) -> list[tf.Tensor]:
         """Let a player's optimizer take its step, and return the gradients, of this replica's part of the batch."""
-        weights = getattr(self, player).trainable_variables
+        if not (weights := getattr(self, player).trainable_variables):
+            raise UsageError(f"the {player} has no weights to train: set its `trainable` to True")
         optimizer, count = getattr(self, f"{player}_optimizer"), replicas.replica()[1]
 
         # Replicas' gradients are summed, so that each counts for 1 / count. The scale is 1, except in mixed_float16,
@@ -231,6 +259,7 @@ class GAN(keras.Model):
         total = 0.0
         for number, (of, weight, every) in enumerate(self.penalties):
             own = fold(seed, "penalties", number, replicas.replica()[0])
+            every = 1 if self.evaluating else every
 
             def penalty(of=of, factor=weight * every, own=own):
                 return factor * of(critic, real, fake, own)
@@ -245,56 +274,27 @@ class GAN(keras.Model):
         for average, weight in zip(self.ema_generator.weights, self.generator.weights, strict=True):
             average.assign(decay * average + (1.0 - decay) * weight)
 
+    def _begin(self, batch, evaluating: bool = False) -> tuple[Batch, tf.Tensor]:
+        self.logs, self.evaluating = {}, evaluating
+        batch = checks.as_batch(batch, self.generator.outputs[0].shape[1:], self.labelled)
+        step = tf.convert_to_tensor(self.steps_taken)
+        images = checks.in_range(batch["images"], evaluating or step == self.checked_at)
+        images = checks.divisible(images, 1 if evaluating else self.critic_steps)
+        return batch | {"images": images}, tf.stack([tf.constant(self.seed, tf.int64), step])
+
+    def _log_losses(self, generator_loss: tf.Tensor, discriminator_loss: tf.Tensor) -> dict[str, tf.Tensor]:
+        self.log("loss", generator_loss + discriminator_loss)
+        self.log("generator_loss", generator_loss)
+        self.log("discriminator_loss", discriminator_loss)
+        return dict(self.logs)
+
     def log(self, name: str, value: tf.Tensor) -> None:
         """Note a scalar of this step, whose name is in `logged`: for the callbacks, and for the epoch's mean."""
         self.trackers[name].update_state(value)
         # Keras cannot take the mean of scalars over several workers (tensorflow/tensorflow#72388).
         self.logs[name] = tf.reshape(value, [1] if replicas.several_workers(self.distribute_strategy) else [])
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
-        """Do nothing: all is built, and Keras would swallow the first batch here under a strategy."""
-
 
 def _inputs(network: keras.Model, first: tf.Tensor, batch: Batch):
     """Return a network's inputs: labels go to each that has a second one."""
     return [first, batch["labels"]] if len(network.inputs) > 1 else first
-
-
-def _as_dict(batch, critic_steps: int) -> Batch:
-    """Return a batch as a dict, from any form in which Keras hands it on."""
-    if isinstance(batch, list | tuple):
-        batch = dict(zip(("images", "labels"), (part for part in batch if part is not None), strict=False))
-    elif not isinstance(batch, dict):
-        batch = {"images": batch}
-
-    if critic_steps > 1:
-        size = batch["images"].shape[0]
-        if size is not None and size % critic_steps:
-            raise UsageError(f"a batch must divide by critic_steps, got {size} images for {critic_steps} steps")
-        rest = tf.shape(batch["images"])[0] % critic_steps  # where the size is known only when the step runs
-        tf.debugging.assert_equal(rest, 0, f"a batch must divide by critic_steps, {critic_steps}; use drop_remainder")
-    return batch
-
-
-def _check_players(generator: keras.Model, discriminator: keras.Model, ema_decay: float) -> None:
-    if not 0.0 <= ema_decay < 1.0:
-        raise UsageError(f"ema_decay must be in [0, 1), got {ema_decay}")
-    made, read = generator.outputs[0].shape[1:], discriminator.inputs[0].shape[1:]
-    if made != read:
-        raise UsageError(f"the generator makes {made}, the discriminator reads {read}: the two shapes must be equal")
-
-
-def _check_compile(optimizers: list, penalties: list[Penalty], critic_steps: int, count: int) -> None:
-    if optimizers[0] is optimizers[1]:
-        raise UsageError("each player needs an optimizer of its own: two objects, not one given twice")
-    if type(critic_steps) is not int or critic_steps < 1:
-        raise UsageError(f"critic_steps must be a whole number of at least 1, got {critic_steps!r}")
-    for _, weight, every in penalties:
-        if not 0.0 <= weight < float("inf") or type(every) is not int or every < 1:
-            raise UsageError(f"a penalty needs a weight of at least 0, every at least 1th step, got {weight}, {every}")
-        if every > 1 and count > 1:
-            raise UsageError(f"a penalty every {every} steps cannot be had on {count} replicas; compute it every step")
-    for optimizer in optimizers:
-        clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(optimizer, name, None)]
-        if clips and count > 1:
-            raise UsageError(f"{clips[0]} would clip each of the {count} replicas' gradients by itself; leave it out")

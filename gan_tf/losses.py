@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from gan_tf import UsageError
+
 
 class Loss(NamedTuple):
     """What each player minimises, as functions of (real_logits, fake_logits).
@@ -67,3 +69,16 @@ minimax = Loss(minimax_generator_loss, cross_entropy_discriminator_loss)
 least_squares = Loss(least_squares_generator_loss, least_squares_discriminator_loss)
 
 LOSSES = {"non_saturating": non_saturating, "minimax": minimax, "least_squares": least_squares}
+
+
+def named(loss: Loss | str) -> Loss:
+    """Return a loss, looked up where only its name is given.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if isinstance(loss, str) and loss in LOSSES:
+        return LOSSES[loss]
+    if not isinstance(loss, Loss):
+        raise UsageError(f"loss must be a losses.Loss or one of {', '.join(LOSSES)}, got {loss!r:.100}")
+    return loss

@@ -8,8 +8,7 @@ each hidden layer: channels of a convolution, units of a dense layer.
 import keras
 from keras import layers
 
-from gan_tf import UsageError
-from gan_tf.replicas import mean_over_replicas
+from gan_tf import UsageError, replicas
 
 IMAGE_SHAPE = (28, 28, 1)
 
@@ -58,8 +57,8 @@ class MinibatchStddev(layers.Layer):
     def call(self, x):
         """Return float (batch, height, width, channels + 1) from (batch, height, width, channels)."""
         centred = keras.ops.cast(x, "float32")
-        centred = centred - mean_over_replicas(keras.ops.mean(centred, axis=0))
-        variance = mean_over_replicas(keras.ops.mean(keras.ops.square(centred), axis=0))
+        centred = centred - replicas.mean_over_replicas(keras.ops.mean(centred, axis=0))
+        variance = replicas.mean_over_replicas(keras.ops.mean(keras.ops.square(centred), axis=0))
         mean = keras.ops.cast(keras.ops.mean(keras.ops.sqrt(variance + 1e-8)), x.dtype)
         return keras.ops.concatenate([x, mean * keras.ops.ones_like(x[..., :1])], axis=-1)
 

@@ -66,6 +66,7 @@ def scaled(optimizer: keras.optimizers.Optimizer, policy: str) -> keras.optimize
     return SharedLossScale(optimizer) if policy == "mixed_float16" and not already else optimizer
 
 
+@keras.saving.register_keras_serializable(package="gan_tf")
 class SharedLossScale(keras.optimizers.LossScaleOptimizer):
     """Loss scaling that skips a step on all replicas where a gradient overflowed on any of them.
 

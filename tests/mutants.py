@@ -46,7 +46,7 @@ LOSSES, GAN, MODELS = "tests/test_losses.py::", "tests/test_gan.py::", "tests/te
 DATA, METRICS, PLOTS = "tests/test_data.py::", "tests/test_metrics.py::", "tests/test_plots.py::"
 RUNS, RECIPE, FILES = "tests/test_runs.py::", "tests/test_recipe.py::", "tests/test_files.py::"
 HOSTILE, DEVICES, MAIN = "tests/test_hostile.py::", "tests/test_devices.py::", "tests/test_main.py::"
-SETTINGS = "tests/test_settings.py::"
+SETTINGS, KERAS = "tests/test_settings.py::", "tests/test_keras.py::test_a_row_of_the_page_holds"
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 
 MUTANTS = (
@@ -131,8 +131,8 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/gan.py",
-        "self.discriminator_objective(batch, fake, seed) + sum(self.discriminator.losses)",
-        "self.discriminator_objective(batch, fake, seed)",
+        "            loss = self.discriminator_objective(batch, fake, seed) + sum(self.discriminator.losses)",
+        "            loss = self.discriminator_objective(batch, fake, seed)",
         (f"{GAN}test_a_layer_s_own_loss_belongs_to_its_player_s_objective[discriminator]",),
         "a regulariser of the discriminator's layers is heeded",
     ),
@@ -336,15 +336,15 @@ MUTANTS = (
     # the step, continued
     Mutant(
         "gan_tf/gan.py",
-        "        self.steps_taken.assign_add(1)\n        self._update_average()\n",
-        "        self._update_average()\n        self.steps_taken.assign_add(1)\n",
+        "            self.steps_taken.assign_add(1)\n            self._update_average()\n",
+        "            self._update_average()\n            self.steps_taken.assign_add(1)\n",
         (f"{GAN}test_the_average_follows_the_generator_and_ends_near_it",),
         "the average knows which step it is in",
     ),
     Mutant(
         "gan_tf/gan.py",
-        "tf.convert_to_tensor(self.steps_taken)])",
-        "tf.constant(0, tf.int64)])",
+        "tf.stack([tf.constant(self.seed, tf.int64), step])",
+        "tf.stack([tf.constant(self.seed, tf.int64), tf.constant(0, tf.int64)])",
         (f"{GAN}test_each_step_draws_noise_of_its_own",),
         "each step draws noise of its own",
     ),
@@ -379,7 +379,7 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/models.py",
-        "centred - mean_over_replicas(keras.ops.mean(centred, axis=0))",
+        "centred - replicas.mean_over_replicas(keras.ops.mean(centred, axis=0))",
         "centred - keras.ops.mean(centred, axis=0)",
         (f"{DEVICES}test_two_replicas_take_the_step_of_one[non_saturating]",),
         "the minibatch's deviation is that of the whole batch",
@@ -441,11 +441,96 @@ MUTANTS = (
         "labels go to the replica of their images",
     ),
     Mutant(
-        "gan_tf/gan.py",
+        "gan_tf/checks.py",
         "if clips and count > 1:",
         "if False:",
         (f"{DEVICES}test_clipping_is_refused_with_several_replicas",),
         "no replica's gradients are clipped by themselves",
+    ),
+    # what readers of Keras do
+    Mutant(
+        "gan_tf/checks.py",
+        "tf.reduce_all(tf.abs(images) <= LIMIT) & (low < 0.0)",
+        "tf.constant(True)",
+        (f"{KERAS}[unit]", f"{KERAS}[nan]"),
+        "images of another range are refused",
+    ),
+    Mutant(
+        "gan_tf/two_players.py",
+        "        self.checked_at.assign(self.steps_taken)\n",
+        "",
+        (f"{KERAS}[second_fit]",),
+        "the first batch of every `fit` is looked at",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        'with tf.control_dependencies([batch["images"]]):',
+        "with tf.control_dependencies([]):",
+        (f"{KERAS}[unit]",),
+        "a batch that is refused changes nothing",
+    ),
+    Mutant(
+        "gan_tf/checks.py",
+        "if (end := last_activation(discriminator)) in SQUASHED:",
+        "if (end := last_activation(discriminator)) in ():",
+        (f"{KERAS}[sigmoid]", f"{KERAS}[nested_sigmoid]", f"{KERAS}[softmax]"),
+        "a discriminator gives logits",
+    ),
+    Mutant(
+        "gan_tf/checks.py",
+        "if not all(strategy.extended.variable_created_in_scope(variable.value) for variable in part.variables):",
+        "if False:",
+        (f"{KERAS}[optimizers_outside]", f"{KERAS}[networks_outside]"),
+        "networks and optimizers are made in the GAN's scope",
+    ),
+    Mutant(
+        "gan_tf/checks.py",
+        "if tf.distribute.get_strategy() is not strategy:",
+        "if False:",
+        (f"{KERAS}[compile_outside]",),
+        "a GAN is compiled in its own scope",
+    ),
+    Mutant(
+        "gan_tf/optimizers.py",
+        "        self.discriminator.learning_rate = self.ratio * float(value)\n",
+        "",
+        (f"{KERAS}[scheduler]", f"{KERAS}[plateau]"),
+        "a callback that sets the rate sets both players'",
+    ),
+    Mutant(
+        "gan_tf/two_players.py",
+        '            state.assign(store[f"seed_{number}"])',
+        "            pass",
+        (f"{KERAS}[weights]", f"{KERAS}[whole]"),
+        "a saved GAN has the seeds of dropout",
+    ),
+    Mutant(
+        "gan_tf/two_players.py",
+        "        serialise(self)\n",
+        "",
+        (f"{KERAS}[lacking]",),
+        "what cannot be saved leaves no empty file",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        "            state.assign(value)\n",
+        "            pass\n",
+        (f"{KERAS}[validation_changes_nothing]",),
+        "held-out images change no statistics and no seed",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        "        self.warn_if_not_saved_whole()\n",
+        "",
+        (f"{KERAS}[nameless]",),
+        "what will not be saved is told before the training",
+    ),
+    Mutant(
+        "gan_tf/__init__.py",
+        '    keras.config.set_image_data_format("channels_last")\n',
+        "",
+        ("tests/test_keras.py::test_the_machine_s_keras_json_does_not_matter",),
+        "a machine's keras.json does not matter",
     ),
     # checkpoints
     Mutant(

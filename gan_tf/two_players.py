@@ -1,0 +1,176 @@
+"""What Keras asks of a model beside its step, to train, judge and save it: for one with two players."""
+
+import inspect
+import types
+import warnings
+from collections.abc import Callable
+
+import keras
+
+from gan_tf import UsageError, checks, losses
+
+serialise, deserialise = keras.saving.serialize_keras_object, keras.saving.deserialize_keras_object
+
+
+class TwoPlayers(keras.Model):
+    """The part of `GAN` that readers of the step need not know.
+
+    `save` and `keras.saving.load_model` lead to the same next step: networks, average, both optimizers, the step's
+    number, dropout's and noise's seeds. A subclass whose `__init__` takes more returns that from `get_config`, as every
+    Keras layer does.
+    """
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """What is logged, as means over an epoch, and a subclass's own; Keras would list `loss` twice."""
+        return [*self.trackers.values(), *(one for one in super().metrics if one.name not in self.trackers)]
+
+    def get_metrics_result(self) -> dict:
+        """Return the epoch's results; an evaluation logs less than the training of a subclass may."""
+        unused = {name for name, tracker in self.trackers.items() if tracker.count == 0}
+        return {name: result for name, result in super().get_metrics_result().items() if name not in unused}
+
+    def fit(self, *args, **options):
+        """Train, as any Keras model; what a GAN cannot do is refused before the first step."""
+        given = inspect.signature(super().fit).bind(*args, **options).arguments
+        checks.check_weights(given)
+        callbacks = given.get("callbacks") or []
+        for callback in callbacks if isinstance(callbacks, list | tuple) else [callbacks]:
+            checks.check_callback(callback)
+            if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only:
+                self.get_config()  # raises where it cannot be saved
+        return super().fit(*args, **options)
+
+    def evaluate(self, *args, **options):
+        """Return both losses on held-out images, as any Keras model does."""
+        checks.check_weights(inspect.signature(super().evaluate).bind(*args, **options).arguments)
+        return super().evaluate(*args, **options)
+
+    def make_train_function(self, force: bool = False) -> None:
+        """Make what `fit` calls for each step, and let it look at the images of the first one."""
+        before = self.train_function
+        super().make_train_function(force)
+        if self.train_function is not before:
+            self.train_function = checks.in_one_line(self.train_function)
+        checks.check_scope(self.distribute_strategy, {"GAN": self})
+        self.checked_at.assign(self.steps_taken)
+
+    def make_test_function(self, force: bool = False) -> None:
+        """Make what `evaluate` calls for each step."""
+        before = self.test_function
+        super().make_test_function(force)
+        if self.test_function is not before:
+            self.test_function = checks.in_one_line(self.test_function)
+
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
+        """Do nothing: all is built, and Keras would swallow the first batch here under a strategy."""
+
+    def get_config(self) -> dict:
+        """Return what `__init__` is given.
+
+        Raises:
+            UsageError: a subclass takes more than is returned here.
+        """
+        if lacking := self._lacking():
+            raise UsageError(f"{type(self).__name__} takes {lacking}, which its get_config must return to be saved")
+        players = {"generator": serialise(self.generator), "discriminator": serialise(self.discriminator)}
+        return players | {"ema_decay": self.ema_decay, "seed": self.seed}
+
+    def _lacking(self) -> str:
+        """Name the arguments that no `get_config` returns."""
+        if type(self).get_config is not TwoPlayers.get_config:
+            return ""
+        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+        taken = [name for name, one in inspect.signature(type(self)).parameters.items() if one.kind not in kinds]
+        return ", ".join(sorted(set(taken) - {"generator", "discriminator", "ema_decay", "seed"}))
+
+    @classmethod
+    def from_config(cls, config: dict, custom_objects: dict | None = None):
+        """Make the model of what `get_config` returned."""
+        players = {name: deserialise(config[name], custom_objects) for name in ("generator", "discriminator")}
+        return cls(**config | players)
+
+    def get_compile_config(self) -> dict:
+        """Return what `compile` was given; nothing if a part has no name by which it could be found again."""
+        if not self.compiled or _nameless(self):
+            return {}
+        pair = self.adversarial_loss
+        name = next((name for name, known in losses.LOSSES.items() if known == pair), None)
+        return {
+            "generator_optimizer": serialise(self.generator_optimizer),
+            "discriminator_optimizer": serialise(self.discriminator_optimizer),
+            "loss": name or [serialise(pair.generator), serialise(pair.discriminator), pair.paired],
+            "penalties": [[serialise(of), weight, every] for of, weight, every in self.penalties],
+            "augment": serialise(self.augment) if self.augment else None,
+            "critic_steps": self.critic_steps,
+            "steps_per_execution": self.steps_per_execution,
+            "run_eagerly": self.run_eagerly,
+        }
+
+    def compile_from_config(self, config: dict) -> None:
+        """Compile with what `get_compile_config` returned."""
+        if not config:
+            return
+        made = dict(config)
+        for name in ("generator_optimizer", "discriminator_optimizer", "augment"):
+            made[name] = deserialise(made[name]) if made[name] else None
+        made["penalties"] = [(deserialise(of), weight, every) for of, weight, every in made["penalties"]]
+        if not isinstance(made["loss"], str):
+            generator, discriminator, paired = made["loss"]
+            made["loss"] = losses.Loss(deserialise(generator), deserialise(discriminator), paired)
+        self.compile(**made)
+
+    def save(self, filepath, overwrite: bool = True, **options) -> None:
+        """Save all of it as a `.keras` file; what cannot be saved is refused before a file is begun."""
+        serialise(self)
+        super().save(filepath, overwrite=overwrite, **options)
+
+    def export(self, filepath, *args, **options) -> None:
+        """Export the averaged generator, for what serves models without Keras."""
+        self.ema_generator.export(filepath, *args, **options)
+
+    def save_own_variables(self, store) -> None:
+        """Store the step, and the states of dropout and noise, which Keras leaves out."""
+        super().save_own_variables(store)
+        for number, state in enumerate(self._seed_states()):
+            store[f"seed_{number}"] = keras.ops.convert_to_numpy(state)
+
+    def load_own_variables(self, store) -> None:
+        """Load what was stored."""
+        own = [name for name in store.keys() if not name.startswith("seed_")]  # noqa: SIM118, a file of HDF5
+        super().load_own_variables({name: store[name] for name in own})
+        for number, state in enumerate(self._seed_states()):
+            state.assign(store[f"seed_{number}"])
+
+    def _seed_states(self) -> list[keras.Variable]:
+        others = {id(variable) for variable in (*self.weights, *self.metrics_variables)}
+        return [variable for variable in self.variables if id(variable) not in others]
+
+    def warn_if_not_saved_whole(self) -> None:
+        """Say before the training what `save` will leave out, and what to do about it."""
+        if lacking := self._lacking():
+            warnings.warn(
+                f"{type(self).__name__} takes {lacking}, which its get_config does not return: it can be trained, but "
+                "not saved by `save`; return it there, or use save_weights",
+                stacklevel=3,
+            )
+        elif nameless := _nameless(self):
+            warnings.warn(
+                f"`save` will leave out how this GAN was compiled, for {', '.join(nameless)} has no name by which it "
+                "can be found again: give a function with @keras.saving.register_keras_serializable() above it; or, "
+                "after load_model(file), compile again and load_weights(file)",
+                stacklevel=3,
+            )
+
+
+def _nameless(model: TwoPlayers) -> list[str]:
+    """Name the parts of what a model was compiled with that no file can hold."""
+    parts = {"the generator's loss": model.adversarial_loss.generator, "the augmentation": model.augment}
+    parts |= {"the discriminator's loss": model.adversarial_loss.discriminator}
+    parts |= {f"penalty {number}": of for number, (of, _, _) in enumerate(model.penalties, 1)}
+    return [part for part, function in parts.items() if function is not None and not _has_a_name(function)]
+
+
+def _has_a_name(function: Callable) -> bool:
+    plain = isinstance(function, types.FunctionType) and function.__name__ != "<lambda>"
+    return plain or hasattr(function, "get_config")
