@@ -9,6 +9,7 @@ import keras
 
 from gan_tf import UsageError, checks, losses
 
+PLAYERS = ("generator", "discriminator")
 serialise, deserialise = keras.saving.serialize_keras_object, keras.saving.deserialize_keras_object
 
 
@@ -87,7 +88,7 @@ class TwoPlayers(keras.Model):
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None):
         """Make the model of what `get_config` returned."""
-        players = {name: deserialise(config[name], custom_objects) for name in ("generator", "discriminator")}
+        players = {name: deserialise(config[name], custom_objects) for name in PLAYERS}
         return cls(**config | players)
 
     def get_compile_config(self) -> dict:
@@ -95,11 +96,10 @@ class TwoPlayers(keras.Model):
         if not self.compiled or _nameless(self):
             return {}
         pair = self.adversarial_loss
-        name = next((name for name, known in losses.LOSSES.items() if known == pair), None)
         return {
             "generator_optimizer": serialise(self.generator_optimizer),
             "discriminator_optimizer": serialise(self.discriminator_optimizer),
-            "loss": name or [serialise(pair.generator), serialise(pair.discriminator), pair.paired],
+            "loss": [_as_saved(pair.generator), _as_saved(pair.discriminator), pair.paired],
             "penalties": [[serialise(of), weight, every] for of, weight, every in self.penalties],
             "augment": serialise(self.augment) if self.augment else None,
             "critic_steps": self.critic_steps,
@@ -115,9 +115,8 @@ class TwoPlayers(keras.Model):
         for name in ("generator_optimizer", "discriminator_optimizer", "augment"):
             made[name] = deserialise(made[name]) if made[name] else None
         made["penalties"] = [(deserialise(of), weight, every) for of, weight, every in made["penalties"]]
-        if not isinstance(made["loss"], str):
-            generator, discriminator, paired = made["loss"]
-            made["loss"] = losses.Loss(deserialise(generator), deserialise(discriminator), paired)
+        *pair, paired = made["loss"]
+        made["loss"] = losses.Loss(*map(_from_saved, pair), paired)
         self.compile(**made)
 
     def save(self, filepath, overwrite: bool = True, **options) -> None:
@@ -169,6 +168,19 @@ def _nameless(model: TwoPlayers) -> list[str]:
     parts |= {"the discriminator's loss": model.adversarial_loss.discriminator}
     parts |= {f"penalty {number}": of for number, (of, _, _) in enumerate(model.penalties, 1)}
     return [part for part, function in parts.items() if function is not None and not _has_a_name(function)]
+
+
+def _as_saved(half: Callable) -> str | dict:
+    """Return a player's loss for a file: one of the package's own by its name, as "minimax.generator"."""
+    known = {f"{name}.{player}": getattr(pair, player) for name, pair in losses.LOSSES.items() for player in PLAYERS}
+    return next((name for name, function in known.items() if function is half), None) or serialise(half)
+
+
+def _from_saved(half: str | dict) -> Callable:
+    if isinstance(half, str):
+        name, player = half.split(".")
+        return getattr(losses.LOSSES[name], player)
+    return deserialise(half)
 
 
 def _has_a_name(function: Callable) -> bool:

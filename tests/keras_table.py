@@ -891,7 +891,7 @@ def whole():
     assert same_next_step(model, other)
 
 
-@works(SAVING, "a loss of your own, of registered functions", "is found again")
+@works(SAVING, "a loss of your own, of registered functions or of the package's", "is found again")
 def own_loss():
     model = compiled(loss=losses.Loss(losses.minimax_generator_loss, hinge))
     with folder() as path, silent():
