@@ -16,6 +16,7 @@ LONGEST_FIRST = (
     "notebooks/01_the_adversarial_idea.ipynb",
     "tests/test_devices.py",
     "tests/test_main.py",
+    "tests/test_keras.py",
 )
 
 

@@ -83,7 +83,10 @@ def images(count: int = 16) -> np.ndarray:
 
 
 def batches(given=None, size: int = 8) -> tf.data.Dataset:
-    return tf.data.Dataset.from_tensor_slices(images() if given is None else given).batch(size, drop_remainder=True)
+    options = tf.data.Options()
+    options.autotune.enabled = False  # as in data.batches: its thread can hold up the end of `fit`
+    served = tf.data.Dataset.from_tensor_slices(images() if given is None else given)
+    return served.batch(size, drop_remainder=True).with_options(options)
 
 
 def fit(model: gan.GAN | None = None, given=None, epochs: int = 1, **options) -> dict:

@@ -10,16 +10,17 @@ import pytest
 
 from gan_tf import UsageError
 
-NUMBERS = range(len(keras_table.ROWS))
+LONG = (keras_table.CALLBACKS, keras_table.JUDGING, keras_table.SAVING, keras_table.DEVICES)  # they train, each
 
 
-def name(number: int) -> str:
-    return keras_table.ROWS[number].check.__name__
+def rows() -> list:
+    """Return the table's rows as parameters with the names of their checks."""
+    marks = {True: pytest.mark.slow, False: ()}
+    return [pytest.param(row, id=row.check.__name__, marks=marks[row.section in LONG]) for row in keras_table.ROWS]
 
 
-@pytest.mark.parametrize("number", NUMBERS, ids=name)
-def test_a_row_of_the_page_holds(number):
-    row = keras_table.ROWS[number]
+@pytest.mark.parametrize("row", rows())
+def test_a_row_of_the_page_holds(row):
     keras_table.MADE.clear()
     if not row.refused:
         row.check()
