@@ -46,7 +46,7 @@ LOSSES, GAN, MODELS = "tests/test_losses.py::", "tests/test_gan.py::", "tests/te
 DATA, METRICS, PLOTS = "tests/test_data.py::", "tests/test_metrics.py::", "tests/test_plots.py::"
 RUNS, RECIPE, FILES = "tests/test_runs.py::", "tests/test_recipe.py::", "tests/test_files.py::"
 HOSTILE, DEVICES, MAIN = "tests/test_hostile.py::", "tests/test_devices.py::", "tests/test_main.py::"
-SETTINGS = "tests/test_settings.py::"
+SETTINGS, CALLBACKS = "tests/test_settings.py::", "tests/test_callbacks.py::"
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 
 MUTANTS = (
@@ -546,6 +546,27 @@ MUTANTS = (
         "a run is judged by its own images only",
     ),
     # the training
+    Mutant(
+        "gan_tf/runs/pictures.py",
+        "        ended = self.step >= self.schedule.total_steps or self.model.stop_training\n",
+        "        ended = False\n",
+        (f"{CALLBACKS}test_a_training_that_ends_where_no_frame_is_due_has_one_of_its_end",),
+        "there is a frame of the end",
+    ),
+    Mutant(
+        "gan_tf/runs/callbacks.py",
+        "max(1, round(WINDOW_IMAGES / self.schedule.images))",
+        "max(1, self.schedule.total_steps // 200)",
+        (f"{CALLBACKS}test_a_row_of_losses_csv_is_of_about_800_images_however_long_the_training_is[24-33]",),
+        "a row of losses.csv is of as many images in a short run as in a long one",
+    ),
+    Mutant(
+        "gan_tf/runs/training.py",
+        "            if seen not in kept:\n",
+        "            if seen > steps_taken(run.model) * history.schedule.images:\n",
+        (f"{RUNS}test_a_run_stopped_by_a_signal_continues_to_the_same_bits[15-11]",),
+        "a continued run drops the frame of where it was stopped",
+    ),
     Mutant(
         "gan_tf/runs/callbacks.py",
         "epochs = self.means(self.schedule.steps_per_epoch)",

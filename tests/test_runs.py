@@ -632,15 +632,28 @@ def test_a_generator_with_code_in_it_is_refused(copy):
         runs.load_generator(copy)
 
 
-def test_the_gif_is_dense_at_the_start_labelled_and_small():
+def test_the_gif_is_dense_at_the_start():
     """On the schedule of a default run: the frames' steps alone."""
-    steps = sorted(pictures.frame_steps(2811))
-    assert len(steps) >= 30
+    steps = np.array(pictures.series(range(1, 11_251), 16)) // 16
+    assert len(steps) == 40
     assert steps[0] == 0
-    assert steps[-1] == 2811
+    assert steps[-1] == 11_250
     gaps = np.diff(steps)
     assert (np.diff(gaps) >= -1).all()  # rounding to whole steps may turn a gap by one
-    assert gaps[:5].max() <= 10 < gaps[-5:].min()
+    assert gaps[:5].max() <= 50 < 500 < gaps[-5:].min()
+
+
+@pytest.mark.parametrize(("frames", "shown"), [(1, 1), (39, 39), (40, 40), (41, 40), (100, 40)])
+def test_a_gif_takes_at_most_40_frames_evenly_and_the_first_and_the_last(tmp_path, monkeypatch, frames, shown):
+    (tmp_path / "frames").mkdir()
+    for seen in range(frames):
+        iio.imwrite(tmp_path / "frames" / f"{seen:09d}.png", np.full((4, 4), seen, np.uint8))
+    written = []
+    monkeypatch.setattr(plots, "write_gif", lambda out, images, **options: written.extend(images))
+    runs.write_gif(tmp_path, tmp_path / "out.gif")
+    numbers = [int(image[0, 0]) for image in written]
+    assert (len(numbers), numbers[0], numbers[-1]) == (shown, 0, frames - 1)
+    assert np.ptp(np.diff([*numbers])) <= 1 if frames > 1 else numbers == [0]
 
 
 def test_a_gif_without_frames_says_what_to_do(tmp_path):

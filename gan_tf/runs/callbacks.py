@@ -23,6 +23,7 @@ from gan_tf.files import one_line, write_csv
 from gan_tf.runs import checkpoints
 from gan_tf.runs.folder import RunError, missed_if_unwritable
 
+WINDOW_IMAGES = 800  # a row of losses.csv has the means over so many, about
 CHECKPOINT_STEPS = 500  # what a kill costs at most; a checkpoint takes less than 1 % of the time of as many steps
 Table = dict[str, list]  # columns by their names, all of one length
 
@@ -82,7 +83,7 @@ class History(Counting):
 
     Args:
         schedule: of the training.
-        folder: for history.csv, a row an epoch, and losses.csv, about 200 rows in all; None writes neither.
+        folder: for history.csv, a row an epoch, and losses.csv, a row for about 800 images; None writes neither.
     """
 
     def __init__(self, schedule: Schedule, folder: Path | None = None):
@@ -132,7 +133,7 @@ class History(Counting):
         newest = np.searchsorted(self.scores.get("step", []), epochs["step"], side="right") - 1
         scores = {name: [self.scores[name][i] if i >= 0 else np.nan for i in newest] for name in list(self.scores)[3:]}
         self.write_table("history.csv", numbers | epochs | scores)
-        self.write_table("losses.csv", self.means(max(1, self.schedule.total_steps // 200)))
+        self.write_table("losses.csv", self.means(max(1, round(WINDOW_IMAGES / self.schedule.images))))
 
     def write_table(self, name: str, table: Table) -> None:
         """Write a table into the folder, or warn once that it cannot be written."""

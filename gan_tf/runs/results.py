@@ -17,6 +17,7 @@ from gan_tf.runs.folder import RunError, frame_paths, missed_if_unwritable, os_e
 from gan_tf.untrusted import load_model
 
 GIF_BYTES = 300_000
+GIF_FRAMES = 40
 OUTPUTS = ("generator.keras", "progress.gif", "samples.png", "losses.png")  # in the order in which they are written
 PRETRAINED = Path(__file__).parent.with_name("pretrained.npz")
 PRETRAINED_SHA256 = "d5e4b75e66f3086f4053fc1c971d8c8897ac0627c0f5158fc50843763903814e"
@@ -50,7 +51,7 @@ def write_outputs(folder: Path, model: gan.GAN, batch: gan.Batch, seed: int) -> 
 
 
 def write_gif(folder: str | Path, out: str | Path) -> None:
-    """Make the progress GIF from a run's frames.
+    """Make the progress GIF from a run's frames: from 40 of them, evenly chosen, where there are more.
 
     Raises:
         RunError: there are no frames, or one is damaged, or the GIF cannot be written.
@@ -59,8 +60,8 @@ def write_gif(folder: str | Path, out: str | Path) -> None:
     if not paths:
         raise RunError(f"{folder} holds no frames: run `python -m gan_tf train {folder}` first")
 
-    frames = []
-    for path, seen in paths.items():
+    frames, chosen = [], {*np.linspace(0, len(paths) - 1, GIF_FRAMES).round()}  # the first and the last always
+    for path, seen in (pair for i, pair in enumerate(paths.items()) if i in chosen):
         try:
             frame = np.asarray(Image.open(path).convert("L"))
         except Exception as error:  # Pillow raises many kinds

@@ -34,7 +34,7 @@ from gan_tf.runs.folder import (
     os_errors_in_one_line,
     read_config,
 )
-from gan_tf.runs.pictures import FRAME_GRID, Frames, Scores
+from gan_tf.runs.pictures import FRAME_GRID, Frames, Scores, series
 from gan_tf.runs.results import OUTPUTS, write_outputs
 from gan_tf.runs.settings import Settings
 
@@ -191,12 +191,13 @@ def taken(folder: Path, config: dict | None, asked: dict):
 
 
 def go_back(run: Run, history: History) -> None:
-    """Go back to the newest checkpoint, if there is one, and drop the frames that came after it."""
+    """Go back to the newest checkpoint, if there is one, and drop the frames that came after it or are of no series."""
     if records := checkpoints.restore(run.folder / "checkpoints", run.model, run.config):
         history.restore(records)
     if devices.is_chief(run.strategy):
+        kept = series(history.losses.get("step", []), history.schedule.images)
         for path, seen in frame_paths(run.folder).items():
-            if seen > steps_taken(run.model) * history.schedule.images:
+            if seen not in kept:
                 path.unlink()
 
 
