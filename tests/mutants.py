@@ -46,7 +46,7 @@ LOSSES, GAN, MODELS = "tests/test_losses.py::", "tests/test_gan.py::", "tests/te
 DATA, METRICS, PLOTS = "tests/test_data.py::", "tests/test_metrics.py::", "tests/test_plots.py::"
 RUNS, RECIPE, FILES = "tests/test_runs.py::", "tests/test_recipe.py::", "tests/test_files.py::"
 HOSTILE, DEVICES, MAIN = "tests/test_hostile.py::", "tests/test_devices.py::", "tests/test_main.py::"
-SETTINGS, CALLBACKS = "tests/test_settings.py::", "tests/test_callbacks.py::"
+SETTINGS, CALLBACKS, LONGER = "tests/test_settings.py::", "tests/test_callbacks.py::", "tests/test_longer.py::"
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 
 MUTANTS = (
@@ -532,9 +532,9 @@ MUTANTS = (
         "the settings are read under the lock",
     ),
     Mutant(
-        "gan_tf/runs/training.py",
-        "finished = config is not None and all(",
-        "finished = config is not None and any(",
+        "gan_tf/runs/plan.py",
+        "finished = all(there)",
+        "finished = any(there)",
         (f"{RUNS}test_a_process_that_dies_between_two_operations_on_files_loses_nothing[before the GIF]",),
         "a run is finished when all its files are there",
     ),
@@ -545,6 +545,42 @@ MUTANTS = (
         (f"{EVALUATOR}test_runs_that_cannot_be_evaluated",),
         "a run is judged by its own images only",
     ),
+    # more epochs
+    Mutant(
+        "gan_tf/runs/plan.py",
+        ' and not grows and "finished_epochs" not in config\n',
+        " and not grows\n",
+        (f"{LONGER}test_a_run_killed_while_it_goes_on_loses_nothing[before the first checkpoint]",),
+        "a run that goes on to more epochs is not taken for finished by the files of the fewer ones",
+    ),
+    Mutant(
+        "gan_tf/runs/training.py",
+        "            if seen not in kept:\n",
+        "            if seen > 10**9:\n",
+        (f"{LONGER}test_a_run_goes_on_to_more_epochs_and_to_the_same_bits[finished]",),
+        "a run that goes on drops the frame of its first end",
+    ),
+    Mutant(
+        "gan_tf/runs/training.py",
+        "json.dumps(run.at_the_end)",
+        "json.dumps(run.config)",
+        (f"{LONGER}test_a_run_goes_on_to_more_epochs_and_to_the_same_bits[finished]",),
+        "a checkpoint does not tell whether its run had fewer epochs once",
+    ),
+    Mutant(
+        "gan_tf/runs/folder.py",
+        'and (name != "epochs" or old[name] > new[name])',
+        'and name != "epochs"',
+        (f"{LONGER}test_fewer_epochs_are_refused",),
+        "a run does not go back to fewer epochs",
+    ),
+    Mutant(
+        "gan_tf/runs/plan.py",
+        "        if old != new:\n",
+        "        if False:\n",
+        (f"{LONGER}test_a_schedule_that_depends_on_the_number_of_epochs_is_refused",),
+        "a run whose first steps would have been others does not go on to more epochs",
+    ),
     # the training
     Mutant(
         "gan_tf/runs/pictures.py",
@@ -554,7 +590,7 @@ MUTANTS = (
         "there is a frame of the end",
     ),
     Mutant(
-        "gan_tf/runs/callbacks.py",
+        "gan_tf/runs/history.py",
         "max(1, round(WINDOW_IMAGES / self.schedule.images))",
         "max(1, self.schedule.total_steps // 200)",
         (f"{CALLBACKS}test_a_row_of_losses_csv_is_of_about_800_images_however_long_the_training_is[24-33]",),
@@ -568,7 +604,7 @@ MUTANTS = (
         "a continued run drops the frame of where it was stopped",
     ),
     Mutant(
-        "gan_tf/runs/callbacks.py",
+        "gan_tf/runs/history.py",
         "epochs = self.means(self.schedule.steps_per_epoch)",
         "epochs = self.means(max(1, self.schedule.steps_per_epoch // 2))",
         (f"{RUNS}test_history_has_a_row_an_epoch",),

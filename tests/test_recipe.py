@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gan_tf import __main__, data, files, gan, models, plots, runs
-from gan_tf.runs import checkpoints, pictures, recipe, results, training
+from gan_tf.runs import checkpoints, pictures, plan, recipe, results, training
 from gan_tf.runs.folder import frame_paths, read_config
 
 pytestmark = pytest.mark.slow
@@ -125,13 +125,13 @@ def test_a_default_run_is_of_180_000_images(monkeypatch, name, count, epochs):
     images, labels = np.zeros((count, 28, 28, 1), np.uint8), np.zeros(count, np.uint8)
     stand_in = data.Dataset(name, images, labels, images[:10], labels[:10])
     monkeypatch.setattr(data, "load", lambda asked: stand_in)
-    settings, dataset = training.resolve(recipe.Settings(), None)
+    settings, dataset = plan.resolve(recipe.Settings(), None)
     assert dataset is stand_in
     assert (settings.dataset, settings.epochs) == (name, epochs)
     steps = epochs * (count // settings.batch_size)
-    assert abs(steps * settings.batch_size - training.DEFAULT_IMAGES) < 0.02 * training.DEFAULT_IMAGES
+    assert abs(steps * settings.batch_size - plan.DEFAULT_IMAGES) < 0.02 * plan.DEFAULT_IMAGES
     described = recipe.Settings.__dataclass_fields__["epochs"].metadata["help"]
-    assert f"about {training.DEFAULT_IMAGES:,} images" in described
+    assert f"about {plan.DEFAULT_IMAGES:,} images" in described
     assert f"{epochs} of {'MNIST' if name == 'mnist' else 'the digits'}" in described
 
 

@@ -48,7 +48,9 @@ def read_config(folder: Path) -> dict | None:
         config = json.loads(path.read_text(encoding="utf-8"))
         config["settings"]["dataset"], config["dataset_sha256"]
         if not of_another_step(config):  # which may have had other settings
-            Settings(**config["settings"])
+            epochs = Settings(**config["settings"]).epochs
+            if not epochs or config.get("finished_epochs") not in (None, *range(1, epochs)):
+                raise ValueError(f"epochs: {config.get('finished_epochs')} finished of {epochs}")
         return config
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({one_line(error)}); restore it, or name another folder") from error
@@ -73,9 +75,13 @@ def of_another_step(config: dict) -> bool:
 
 
 def differences(before: dict, now: dict) -> list[str]:
-    """Name what keeps a run from being continued to the same bits: settings, replicas, images, versions."""
+    """Name what keeps a run from being continued to the same bits: settings, replicas, images, versions.
+
+    More epochs than before do not.
+    """
     old, new = before["settings"], now["settings"]
-    found = [f"{name}: {old.get(name)} there, {new[name]} asked" for name in new if old.get(name) != new[name]]
+    unlike = [name for name in new if old.get(name) != new[name] and (name != "epochs" or old[name] > new[name])]
+    found = [f"{name}: {old.get(name)} there, {new[name]} asked" for name in unlike]
     found += [
         f"{name}: {before.get(name)} there, {now[name]} here"
         for name in ("build", "replicas")

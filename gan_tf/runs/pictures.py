@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from gan_tf import data, evaluator, gan, plots
 from gan_tf.files import write_png
-from gan_tf.runs.callbacks import Counting, History, Schedule, Signals, add_row
+from gan_tf.runs.callbacks import Counting, History, Schedule, Signals
 from gan_tf.runs.folder import RunError
 
 FRAME_GRID = 25  # images in a frame
@@ -82,6 +82,9 @@ def series(steps: Iterable[int], images: int) -> list[int]:
 class Scores(Counting):
     """Judge the averaged generator before the training, every so many steps, and at the end. For any `fit`.
 
+    The newest scores are in the logs of each epoch for the callbacks that come after this one, so that Keras's own can
+    watch them: `EarlyStopping(monitor="frechet_distance", mode="min")`. The best generator is in `history.best`.
+
     Args:
         history: keeps the scores; comes before this one in the list. Its folder gets scores.csv and tensorboard/.
         batch: the real images, and labels where the GAN is served any: a fake is drawn for each row.
@@ -105,18 +108,22 @@ class Scores(Counting):
         self.history.scored_by = self.evaluator.sha256
         scored = self.history.scores.get("step", [])
         if not scored or (scored[-1] != self.step and (self.step % self.every == 0 or self.is_last())):
-            self.score()
+            self.score(in_turn=self.step % self.every == 0 or not self.is_last())
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
         if self.passed(self.every) or self.is_last():
-            self.score()
+            self.score(in_turn=self.passed(self.every))
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            logs |= {name: column[-1] for name, column in list(self.history.scores.items())[3:]}
 
     def is_last(self) -> bool:
         return self.step == self.history.schedule.total_steps
 
-    def score(self) -> None:
-        """Add a row to the history's scores."""
+    def score(self, in_turn: bool) -> None:
+        """Add a row to the history's scores; one that is not in turn is there because the training ends."""
         found = None
         with self.signals.cutting_short():
             fake = self.evaluator.extract(drawn(self.model, self.batch, self.seed))
@@ -125,7 +132,8 @@ class Scores(Counting):
             return
         row = {"step": self.step, "images": self.step * self.history.schedule.images}
         row["seconds"] = round(self.history.seconds, 2)
-        add_row(self.history.scores, row | {name: round(value, 6) for name, value in found.items()})
+        row |= {name: round(value, 6) for name, value in found.items()}
+        self.history.judge(row, self.model.ema_generator.get_weights(), only_of_the_end=not in_turn)
         if self.history.folder:
             self.history.write_table("scores.csv", self.history.scores)
         if self.writer:
