@@ -47,6 +47,7 @@ DATA, METRICS, PLOTS = "tests/test_data.py::", "tests/test_metrics.py::", "tests
 RUNS, RECIPE, FILES = "tests/test_runs.py::", "tests/test_recipe.py::", "tests/test_files.py::"
 HOSTILE, DEVICES, MAIN = "tests/test_hostile.py::", "tests/test_devices.py::", "tests/test_main.py::"
 SETTINGS, CALLBACKS, LONGER = "tests/test_settings.py::", "tests/test_callbacks.py::", "tests/test_longer.py::"
+SOURCE = "tests/test_source.py::"
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 
 MUTANTS = (
@@ -580,6 +581,71 @@ MUTANTS = (
         "        if False:\n",
         (f"{LONGER}test_a_schedule_that_depends_on_the_number_of_epochs_is_refused",),
         "a run whose first steps would have been others does not go on to more epochs",
+    ),
+    # a run that starts from another one
+    Mutant(
+        "gan_tf/runs/folder.py",
+        '        found.append("it started from other networks")\n',
+        "        pass\n",
+        (f"{SOURCE}test_a_checkpoint_of_a_run_that_started_elsewhere_is_refused",),
+        "a checkpoint is of a run that started from the same networks",
+    ),
+    Mutant(
+        "gan_tf/runs/source.py",
+        "    if known and not same(asked, known):\n",
+        "    if False:\n",
+        (f"{SOURCE}test_a_run_that_started_otherwise_does_not_go_on_from_another",),
+        "a run remembers from which networks it started",
+    ),
+    Mutant(
+        "gan_tf/runs/source.py",
+        "    model.ema_generator.set_weights(generator.get_weights())\n",
+        "",
+        (f"{SOURCE}test_the_training_starts_from_both_networks_and_all_else_is_new[build-one]",),
+        "the average starts where the generator does",
+    ),
+    Mutant(
+        "gan_tf/runs/source.py",
+        "    if not same(described(run), source):\n",
+        "    if False:\n",
+        (f"{SOURCE}test_a_source_that_changed_before_the_first_checkpoint_is_refused",),
+        "a run that begins again begins with the same networks",
+    ),
+    # scores of a run
+    Mutant(
+        "gan_tf/runs/history.py",
+        "        for name, (*row, weights) in self.judged.items():\n",
+        "        for name, (*row, weights) in ():\n",
+        (f"{LONGER}test_a_run_that_was_stopped_keeps_the_same_best_generator[11]",),
+        "the best generator survives the end of its process",
+    ),
+    Mutant(
+        "gan_tf/runs/history.py",
+        "judged.frechet_distance < self",
+        "judged.frechet_distance > self",
+        (f"{LONGER}test_the_generator_with_the_lowest_distance_is_kept_and_told[first]",),
+        "the best generator has the lowest distance",
+    ),
+    Mutant(
+        "gan_tf/runs/history.py",
+        'if self.step < self.schedule.total_steps and self.judged.pop("end", None):',
+        'if self.judged.pop("other", None):',
+        (f"{LONGER}test_a_score_of_the_first_end_alone_is_none_of_a_run_that_goes_on[5]",),
+        "a run that goes on has no score of its first end",
+    ),
+    Mutant(
+        "gan_tf/runs/pictures.py",
+        "            logs |= {name: column[-1] for name, column in list(self.history.scores.items())[3:]}\n",
+        "            logs = {name: column[-1] for name, column in list(self.history.scores.items())[3:]}\n",
+        (f"{CALLBACKS}test_keras_s_own_callbacks_can_watch_the_scores",),
+        "Keras's own callbacks can watch the scores",
+    ),
+    Mutant(
+        "gan_tf/runs/callbacks.py",
+        "            self.model.steps_taken.assign(self.step)\n",
+        "            pass\n",
+        (f"{LONGER}test_a_callback_that_brings_back_earlier_weights_takes_no_step_twice",),
+        "no step is taken twice where a callback brings back earlier weights",
     ),
     # the training
     Mutant(

@@ -156,6 +156,23 @@ def test_scores_before_every_so_many_steps_and_at_the_end(tmp_path):
     assert read_csv(tmp_path / "scores.csv")["frechet_distance"] == history.scores["frechet_distance"]
 
 
+def test_keras_s_own_callbacks_can_watch_the_scores(monkeypatch):
+    """Those of the list that come after `Scores`; between two evaluations, the newest counts."""
+    distances = [9.0, 5.0, 6.0, 7.0]  # before the training, and after each third step
+    monkeypatch.setattr(evaluator, "quick_scores", lambda real, fake: {"frechet_distance": distances.pop(0)})
+    history = callbacks.History(SCHEDULE._replace(epochs=9))
+    scores = pictures.Scores(history, {"images": data.to_float(data.load("digits").x_test[:10])}, every=3, seed=0)
+    watch = keras.callbacks.EarlyStopping(monitor="frechet_distance", mode="min", patience=2)
+    seen = []
+    logged = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["frechet_distance"]))
+    model = build()
+    batches = data.batches(data.load("digits").x_train, SCHEDULE.images, seed=0, endless=True)
+    trained = model.fit(batches, epochs=9, steps_per_epoch=3, verbose=0, callbacks=[history, scores, watch, logged])
+    assert seen == trained.history["frechet_distance"] == [5.0, 6.0, 7.0]
+    assert (watch.stopped_epoch, history.best.step, history.best.frechet_distance) == (2, 3, 5.0)
+    assert len(history.best.weights) == len(model.ema_generator.weights)
+
+
 def test_checkpoints_hold_the_gan_and_its_history(tmp_path):
     history = callbacks.History(SCHEDULE)
     model = fit(build(), history, callbacks.Checkpoints(tmp_path, history, every=4))

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import small
 from conftest import SETTINGS
-from test_runs import Killed, killed_at, rows, signal_in, train
+from test_runs import After, Killed, killed_at, rows, signal_in, train
 
-from gan_tf import runs
+from gan_tf import evaluator, runs, untrusted
 from gan_tf.runs import results
 from gan_tf.runs.folder import frame_paths, read_config
 
@@ -33,8 +33,11 @@ def assert_same(one, other) -> None:
     names = [{path.name for path in folder.iterdir() if not path.name.startswith(".")} for folder in (one, other)]
     assert names[0] == names[1]
     assert read_config(one) == read_config(other)
-    pair = [runs.load_generator(folder).get_weights() for folder in (one, other)]
-    assert all(np.array_equal(a, b) for a, b in zip(*pair, strict=True))
+    for path in one.glob("*.keras"):
+        pair = [untrusted.load_model(folder / path.name).get_weights() for folder in (one, other)]
+        assert all(np.array_equal(a, b) for a, b in zip(*pair, strict=True)), path.name
+    for path in one.glob("best.json"):
+        assert path.read_bytes() == (other / path.name).read_bytes()
 
 
 @pytest.mark.parametrize("stopped_at", [None, 3, 6, 7, 12], ids=["finished", "3", "6", "7", "12"])
@@ -247,10 +250,107 @@ def test_a_callback_that_brings_back_earlier_weights_takes_no_step_twice(tmp_pat
     pair = [runs.load_generator(tmp_path / name).get_weights() for name in ("run", "first")]
     assert all(np.array_equal(a, b) for a, b in zip(*pair, strict=True))
     train(tmp_path / "run", dataclasses.replace(SETTINGS, epochs=6))
-    assert [row["step"] for row in rows(tmp_path / "run")] == ["6", "12", "18", "24", "30", "36"]
+    with np.load(kills.checkpoints(tmp_path / "run")[-1]) as archive:
+        assert archive["losses.step"].tolist() == list(range(1, 37))
 
 
 def test_a_signal_is_not_told_as_a_callback_s_end(tmp_path, capsys):
     with pytest.raises(runs.Stopped):
         train(tmp_path / "run", callbacks=signal_in(6, signal.SIGINT))
     assert "ended by" not in capsys.readouterr().out
+
+
+# scores
+
+
+def distances_are(monkeypatch, *distances: float) -> None:
+    """Let the next scores be these Fréchet distances, one after the other."""
+    left = list(distances)
+    monkeypatch.setattr(evaluator, "quick_scores", lambda real, fake: {"frechet_distance": float(left.pop(0))})
+
+
+def weights_after(folder, step: int) -> list[np.ndarray]:
+    """Return the weights of a run's generator after some step, from another run that ended there."""
+    train(folder, THREE, callbacks=[After(step, lambda model: setattr(model, "stop_training", True))])
+    return runs.load_generator(folder).get_weights()
+
+
+# evaluated after steps 0, 5, 10, 15 and, because it ends there, 18
+BEST = {"first": ([1, 2, 3, 4, 5], 0), "in the middle": ([9, 8, 3, 3, 7], 10), "end": ([9, 8, 7, 6, 5], 18)}
+
+
+@pytest.mark.parametrize(("distances", "step"), BEST.values(), ids=BEST)
+def test_the_generator_with_the_lowest_distance_is_kept_and_told(tmp_path, monkeypatch, capsys, distances, step):
+    distances_are(monkeypatch, *distances)
+    train(tmp_path / "run", THREE, evaluate_every=5)
+    told = f"The best generator by Fréchet distance ({min(distances):.1f}) is that of step {step}: {tmp_path}/run/best_"
+    assert told in capsys.readouterr().out
+    kept = json.loads((tmp_path / "run" / "best.json").read_text(encoding="utf-8"))
+    assert kept == {"step": step, "images": 250 * step, "frechet_distance": min(distances)}
+    if step:
+        found = untrusted.load_model(tmp_path / "run" / "best_generator.keras").get_weights()
+        assert all(np.array_equal(a, b) for a, b in zip(found, weights_after(tmp_path / "until", step), strict=True))
+
+
+@pytest.mark.parametrize("stopped_at", [11, 16])
+def test_a_run_that_was_stopped_keeps_the_same_best_generator(tmp_path, monkeypatch, stopped_at):
+    """That of step 5, of which the second process knows from the checkpoint alone."""
+    distances_are(monkeypatch, 9.0, 2.0, 3.0, 4.0, 5.0)
+    train(tmp_path / "whole", THREE, evaluate_every=5)
+    distances_are(monkeypatch, 9.0, 2.0, 3.0, 4.0, 5.0)
+    with pytest.raises(runs.Stopped):
+        train(tmp_path / "run", THREE, evaluate_every=5, callbacks=signal_in(stopped_at))
+    train(tmp_path / "run", THREE, evaluate_every=5)
+    assert read_best(tmp_path / "run")["step"] == 5
+    assert_same(tmp_path / "whole", tmp_path / "run")
+
+
+def read_best(folder) -> dict:
+    return json.loads((folder / "best.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", ["best_generator.keras", "best.json", "progress.gif"])
+def test_a_run_killed_while_it_writes_its_best_generator_writes_it_again(tmp_path, monkeypatch, name):
+    distances_are(monkeypatch, *range(9, 0, -2), *range(9, 0, -2))
+    train(tmp_path / "whole", THREE, evaluate_every=5)
+    with monkeypatch.context() as patch:
+        killed_at(patch, "replace", name, 1)
+        with pytest.raises(Killed):
+            train(tmp_path / "run", THREE, evaluate_every=5)
+    train(tmp_path / "run", THREE, evaluate_every=5)
+    assert read_best(tmp_path / "run")["step"] == 18
+    assert_same(tmp_path / "whole", tmp_path / "run")
+
+
+@pytest.mark.parametrize("evaluates", [5, None])
+def test_a_score_of_the_first_end_alone_is_none_of_a_run_that_goes_on(tmp_path, monkeypatch, evaluates):
+    """It would have been the lowest; nor is it in the tables."""
+    distances_are(monkeypatch, 9.0, 8.0, 3.0, 4.0, 5.0)
+    train(tmp_path / "whole", THREE, evaluate_every=5)
+    distances_are(monkeypatch, 9.0, 8.0, 3.0, 1.0, 4.0, 5.0)
+    train(tmp_path / "run", evaluate_every=5)
+    assert read_best(tmp_path / "run")["step"] == 12
+    assert [row["step"] for row in rows(tmp_path / "run", "scores.csv")] == ["0", "5", "10", "12"]
+    train(tmp_path / "run", THREE, evaluate_every=evaluates)
+    assert read_best(tmp_path / "run")["step"] == 10
+    if evaluates:
+        assert_same(tmp_path / "whole", tmp_path / "run")
+        assert rows(tmp_path / "run", "scores.csv") == rows(tmp_path / "whole", "scores.csv")
+
+
+def test_a_run_without_scores_has_no_best_generator(at_once):
+    assert not list(at_once.glob("best*"))
+    with np.load(kills.checkpoints(at_once)[-1]) as archive:
+        assert not [name for name in archive.files if name.startswith("judged")]
+
+
+def test_early_stopping_can_watch_the_distance(tmp_path, monkeypatch, capsys):
+    """Judged after each epoch of 6 steps: once worse than the best is enough, and its weights come back."""
+    distances_are(monkeypatch, 9.0, 3.0, 7.0)
+    watch = keras.callbacks.EarlyStopping("frechet_distance", mode="min", patience=1, restore_best_weights=True)
+    train(tmp_path / "run", dataclasses.replace(SETTINGS, epochs=5), evaluate_every=6, callbacks=[watch])
+    out = capsys.readouterr().out
+    assert "run was ended by a callback after epoch 2 of 5\n" in out
+    assert "(3.0) is that of step 6: " in out
+    pair = [untrusted.load_model(path).get_weights() for path in sorted((tmp_path / "run").glob("*generator.keras"))]
+    assert all(np.array_equal(a, b) for a, b in zip(*pair, strict=True))

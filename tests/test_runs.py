@@ -90,6 +90,7 @@ def test_a_finished_run_leaves_every_file(finished):
         "samples.png",
         "losses.png",
         "generator.keras",
+        "discriminator.keras",
     }
     assert not list(finished.rglob("*.partial*"))
 
@@ -295,6 +296,7 @@ MOMENTS = {
     "between an epoch's history and its losses": ("replace", "losses.csv", 1),
     "before the last checkpoint": ("replace", "000000012.npz", 1),
     "before the generator": ("replace", "generator.keras", 1),
+    "before the discriminator": ("replace", "discriminator.keras", 1),
     "before the GIF": ("replace", "progress.gif", 1),
 }
 
@@ -618,11 +620,26 @@ def test_the_saved_samples_are_those_of_the_saved_generator(finished):
     np.testing.assert_allclose(iio.imread(finished / "samples.png"), plots.image_grid(images), atol=1)
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, recipe.Settings(dataset="digits", epochs=1, batch_size=750)])
+def test_the_discriminator_is_saved_as_it_ended(tmp_path, settings):
+    """Loaded in safe mode, with noise, dropout and the look at the whole batch, it gives the logits that it gave."""
+    seen, digits = [], data.to_float(data.load("digits").x_test[:8])
+    end = After(settings.epochs * (1500 // settings.batch_size), lambda model: seen.append(model.discriminator))
+    train(tmp_path / "run", settings, callbacks=[end])
+    loaded = runs.load_discriminator(tmp_path / "run")
+    np.testing.assert_array_equal(loaded(digits, training=False), seen[0](digits, training=False))
+    assert loaded.output_shape == (None, 1)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"<html>"])
-def test_a_damaged_generator_is_refused(copy, content):
-    (copy / "generator.keras").write_bytes(content)
-    with pytest.raises(runs.RunError, match=r"generator\.keras cannot be loaded"):
-        runs.load_generator(copy)
+@pytest.mark.parametrize("name", ["generator", "discriminator"])
+def test_a_damaged_network_is_refused(copy, name, content):
+    (copy / f"{name}.keras").write_bytes(content)
+    with pytest.raises(runs.RunError, match=rf"/{name}\.keras cannot be loaded"):
+        getattr(runs, f"load_{name}")(copy)
+    (copy / f"{name}.keras").unlink()
+    with pytest.raises(runs.RunError, match=rf"/{name}\.keras is not there: run "):
+        getattr(runs, f"load_{name}")(copy)
 
 
 def test_a_generator_with_code_in_it_is_refused(copy):

@@ -19,6 +19,7 @@ from gan_tf.runs.settings import Settings
 from gan_tf.untrusted import link_out_of
 
 MOST_CONFIG_BYTES = 1_000_000
+ORIGIN = ("run", "generator", "discriminator")  # what is known of the run that another one starts from
 
 
 class RunError(gan_tf.Error):
@@ -51,13 +52,18 @@ def read_config(folder: Path) -> dict | None:
             epochs = Settings(**config["settings"]).epochs
             if not epochs or config.get("finished_epochs") not in (None, *range(1, epochs)):
                 raise ValueError(f"epochs: {config.get('finished_epochs')} finished of {epochs}")
+            if not {type(config["from"][name]) for name in ORIGIN if "from" in config} <= {str}:
+                raise ValueError("what it started from is no run")
         return config
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({one_line(error)}); restore it, or name another folder") from error
 
 
-def describe(settings: Settings, dataset: Dataset, replicas: int, build: Callable) -> dict:
-    """Return what config.json holds: settings, who builds the GAN, replicas, the dataset's digest and the versions."""
+def describe(settings: Settings, dataset: Dataset, replicas: int, build: Callable, origin: dict | None = None) -> dict:
+    """Return what config.json holds: settings, who builds the GAN, replicas, the dataset's digest and the versions.
+
+    And the run whose networks it starts from, where there is one.
+    """
     versions = {"python": platform.python_version(), "gan_tf": gan_tf.__version__}
     versions |= {package.__name__: package.__version__ for package in (tf, keras, np)}
     return {
@@ -66,7 +72,7 @@ def describe(settings: Settings, dataset: Dataset, replicas: int, build: Callabl
         "replicas": replicas,
         "dataset_sha256": dataset.digest,
         "versions": versions,
-    }
+    } | ({"from": origin} if origin else {})
 
 
 def of_another_step(config: dict) -> bool:
@@ -90,6 +96,8 @@ def differences(before: dict, now: dict) -> list[str]:
     for name in ("gan_tf", "tensorflow", "keras"):
         if (old := before["versions"].get(name)) != (new := now["versions"].get(name)):
             found.append(f"{name}: {old} there, {new} installed")
+    if any(before.get("from", {}).get(name) != now.get("from", {}).get(name) for name in ORIGIN[1:]):
+        found.append("it started from other networks")
     return found + ["other images"] * (before["dataset_sha256"] != now["dataset_sha256"] and not found)
 
 

@@ -152,6 +152,7 @@ class History(Counting):
         for prefix, table in (("losses.", self.losses), ("scores.", self.scores)):
             table.clear()
             table |= {k.removeprefix(prefix): v.tolist() for k, v in records.items() if k.startswith(prefix)}
+        self.judged.clear()
         for name in (name for name in ("best", "end") if f"judged.{name}" in records):
             step, images, distance = records[f"judged.{name}"].tolist()
             weights = [records[key] for key in sorted(records) if key.startswith(f"judged.{name}.weights.")]

@@ -10,7 +10,7 @@ import tensorflow as tf
 import gan_tf
 from gan_tf import UsageError, data, gan
 from gan_tf.files import one_line
-from gan_tf.runs import devices, recipe
+from gan_tf.runs import checkpoints, devices, recipe
 from gan_tf.runs.folder import RunError, differences, of_another_step
 from gan_tf.runs.results import OUTPUTS
 from gan_tf.runs.settings import Settings
@@ -90,7 +90,7 @@ def agree(folder: Path, config: dict | None, asked: dict) -> tuple[dict, bool]:
 
     if "finished_epochs" in config or (grows and any(there)):
         asked = asked | {"finished_epochs": config.get("finished_epochs", before)}
-        if not any((folder / "checkpoints").glob("*.npz")):
+        if not checkpoints.paths(folder / "checkpoints"):
             raise RunError(f"{folder} has no checkpoint to go on from; train into another folder")
     return asked, finished
 

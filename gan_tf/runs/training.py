@@ -12,7 +12,7 @@ import tensorflow as tf
 import gan_tf
 from gan_tf import UsageError, data, gan
 from gan_tf.files import check_memory, remove_partials, write_json
-from gan_tf.runs import checkpoints, devices, plan, recipe
+from gan_tf.runs import checkpoints, devices, plan, recipe, source
 from gan_tf.runs.callbacks import (
     CHECKPOINT_STEPS,
     Checkpoints,
@@ -44,6 +44,7 @@ def train(
     checkpoint_every: int = CHECKPOINT_STEPS,
     build: Callable[[Settings], gan.GAN] = recipe.build,
     callbacks: Iterable[keras.callbacks.Callback] = (),
+    start_from: str | Path | None = None,
 ) -> Path:
     """Start a run, or continue one that was stopped or shall have more epochs, and return the path of its progress GIF.
 
@@ -58,21 +59,27 @@ def train(
         callbacks: of your own, called before a checkpoint is written. A run that is continued in the middle of an
             epoch calls `fit` twice. What they hold themselves is not in the checkpoints. A run that they end is
             finished; asked for more epochs, it goes on from there.
+        start_from: a finished run whose averaged generator and discriminator the training starts from; optimizers and
+            the count of steps are new. What was not asked for of the networks' settings is what that run has.
 
     Raises:
-        RunError: the folder holds something else, or cannot be written, or the losses became NaN.
+        RunError: the folder holds something else, or cannot be written, or the losses became NaN, or there is no such
+            run to start from.
         Stopped: SIGINT or SIGTERM came; everything is saved.
         data.DataError: the dataset cannot be used.
         evaluator.EvaluatorError: the evaluator cannot be used.
         devices.LostWorkerError: another worker is gone.
-        UsageError: the batch size is larger than the dataset or the memory, or does not fit the replicas.
+        UsageError: the batch size is larger than the dataset or the memory, or does not fit the replicas; the
+            networks to start from are others than those that were asked for.
     """
     folder = Path(folder)
     config = read_config(folder)
     plan.check_step(folder, config)
+    origin = source.origin(folder, config, start_from)
+    settings = source.settle(settings, origin, config)
     settings, strategy = plan.choose_devices(settings, config)
     settings, dataset = plan.resolve(settings, config, build)
-    asked = describe(settings, dataset, strategy.num_replicas_in_sync, build)
+    asked = describe(settings, dataset, strategy.num_replicas_in_sync, build, origin)
     asked, finished = plan.agree(folder, config, asked)
     if finished:
         print(f"{folder} is finished already; nothing was changed.")
@@ -85,9 +92,13 @@ def train(
                 pass  # who is refused is told before anything is built
         if config and config["settings"]["epochs"] < settings.epochs:
             plan.check_schedules(folder, settings, config["settings"]["epochs"], build)
+        begins = not checkpoints.paths(folder / "checkpoints")
+        networks = source.load(folder, origin) if origin and begins else None
         with strategy.scope():
             keras.utils.set_random_seed(settings.seed)  # of the order of the images, too, whatever `build` does
             model = build(settings)
+        if networks:
+            source.start(model, origin, networks)
         run = Run(folder, asked, settings, dataset, strategy, model)
         history = History(schedule_of(run), folder if chief else None)
         check_memory(recipe.step_bytes(model, settings.batch_size), f"a step of batch_size {settings.batch_size}")
@@ -166,7 +177,7 @@ def finish(run: Run, history: History) -> None:
         print(f"{run.folder} was ended by a callback {place} of {run.settings.epochs}")
     if run.at_the_end != run.config:
         (run.folder / "metrics.json").unlink(missing_ok=True)  # the scores of the generator that is replaced now
-    write_outputs(run.folder, run.model, first_rows(run, "train", 100), run.settings.seed)
+    write_outputs(run.folder, run.model, first_rows(run, "train", 100), run.settings.seed, history.best)
     if run.at_the_end != run.config:
         write_json(run.folder / "config.json", run.at_the_end)
 
