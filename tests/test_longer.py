@@ -12,8 +12,9 @@ import small
 from conftest import SETTINGS
 from test_runs import After, Killed, killed_at, rows, signal_in, train
 
-from gan_tf import evaluator, runs, untrusted
-from gan_tf.runs import results
+import gan_tf
+from gan_tf import evaluator, replicas, runs, untrusted
+from gan_tf.runs import devices, plan, results
 from gan_tf.runs.folder import frame_paths, read_config
 
 pytestmark = pytest.mark.slow
@@ -354,3 +355,14 @@ def test_early_stopping_can_watch_the_distance(tmp_path, monkeypatch, capsys):
     assert "(3.0) is that of step 6: " in out
     pair = [untrusted.load_model(path).get_weights() for path in sorted((tmp_path / "run").glob("*generator.keras"))]
     assert all(np.array_equal(a, b) for a, b in zip(*pair, strict=True))
+
+
+def test_scores_cannot_be_watched_on_several_workers(monkeypatch):
+    """The first alone has them; it would end, and the others would wait for it."""
+    watch = [keras.callbacks.EarlyStopping("frechet_distance"), keras.callbacks.EarlyStopping("generator_loss")]
+    strategy = devices.strategy("one")
+    plan.check_callbacks(watch, strategy)
+    monkeypatch.setattr(replicas, "several_workers", lambda strategy: True)
+    plan.check_callbacks(watch[1:], strategy)
+    with pytest.raises(gan_tf.UsageError, match="EarlyStopping watches frechet_distance, which only the first"):
+        plan.check_callbacks(watch, strategy)

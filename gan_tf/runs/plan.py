@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 import gan_tf
-from gan_tf import UsageError, data, gan
+from gan_tf import UsageError, data, evaluator, gan, replicas
 from gan_tf.files import one_line
 from gan_tf.runs import checkpoints, devices, recipe
 from gan_tf.runs.folder import RunError, differences, of_another_step
@@ -93,6 +93,16 @@ def agree(folder: Path, config: dict | None, asked: dict) -> tuple[dict, bool]:
         if not checkpoints.paths(folder / "checkpoints"):
             raise RunError(f"{folder} has no checkpoint to go on from; train into another folder")
     return asked, finished
+
+
+def check_callbacks(callbacks: list[keras.callbacks.Callback], strategy: tf.distribute.Strategy) -> None:
+    """Refuse to watch scores on several workers: the first alone makes them, and the others would wait for it."""
+    watching = [each for each in callbacks if getattr(each, "monitor", None) in evaluator.QUICK_SCORES]
+    if watching and replicas.several_workers(strategy):
+        raise UsageError(
+            f"{type(watching[0]).__name__} watches {watching[0].monitor}, which only the first of several workers "
+            "knows; watch a loss, or train in one process"
+        )
 
 
 def check_schedules(folder: Path, settings: Settings, before: int, build: Callable[[Settings], gan.GAN]) -> None:

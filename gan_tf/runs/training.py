@@ -78,6 +78,7 @@ def train(
     origin = source.origin(folder, config, start_from)
     settings = source.settle(settings, origin, config)
     settings, strategy = plan.choose_devices(settings, config)
+    plan.check_callbacks(callbacks := list(callbacks), strategy)
     settings, dataset = plan.resolve(settings, config, build)
     asked = describe(settings, dataset, strategy.num_replicas_in_sync, build, origin)
     asked, finished = plan.agree(folder, config, asked)
