@@ -41,7 +41,14 @@ def assert_same(one, other) -> None:
         assert path.read_bytes() == (other / path.name).read_bytes()
 
 
-@pytest.mark.parametrize("stopped_at", [None, 3, 6, 7, 12], ids=["finished", "3", "6", "7", "12"])
+MORE = pytest.mark.thorough  # others of their kind stand for them
+
+
+@pytest.mark.parametrize(
+    "stopped_at",
+    [None, pytest.param(3, marks=MORE), 6, 7, pytest.param(12, marks=MORE)],
+    ids=["finished", "3", "6", "7", "12"],
+)
 def test_a_run_goes_on_to_more_epochs_and_to_the_same_bits(at_once, tmp_path, stopped_at):
     if stopped_at:
         with pytest.raises(runs.Stopped):
@@ -164,10 +171,11 @@ def test_a_run_that_cannot_go_on_stays_finished(copy, damage):
     train(copy)
 
 
-@pytest.mark.parametrize("number", [0, -1, 3, 4, "2", [], 1.5, 10**30])
-def test_a_config_that_says_something_else_of_its_epochs_is_damaged(copy, number):
+@pytest.mark.parametrize("epochs", [3, 2**31 - 1])
+@pytest.mark.parametrize("number", [0, -1, 2**31 - 1, "2", [], 1.5, 10**30, None, True])
+def test_a_config_that_says_something_else_of_its_epochs_is_damaged(copy, number, epochs):
     config = read_config(copy)
-    config["settings"]["epochs"] = 3
+    config["settings"]["epochs"] = epochs
     (copy / "config.json").write_text(json.dumps(config | {"finished_epochs": number}), encoding="utf-8")
     with pytest.raises(runs.RunError, match=r"config\.json is damaged \(epochs: "):
         train(copy, THREE)
@@ -293,7 +301,7 @@ def test_the_generator_with_the_lowest_distance_is_kept_and_told(tmp_path, monke
         assert all(np.array_equal(a, b) for a, b in zip(found, weights_after(tmp_path / "until", step), strict=True))
 
 
-@pytest.mark.parametrize("stopped_at", [11, 16])
+@pytest.mark.parametrize("stopped_at", [11, pytest.param(16, marks=MORE)])
 def test_a_run_that_was_stopped_keeps_the_same_best_generator(tmp_path, monkeypatch, stopped_at):
     """That of step 5, of which the second process knows from the checkpoint alone."""
     distances_are(monkeypatch, 9.0, 2.0, 3.0, 4.0, 5.0)
@@ -310,7 +318,7 @@ def read_best(folder) -> dict:
     return json.loads((folder / "best.json").read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("name", ["best_generator.keras", "best.json", "progress.gif"])
+@pytest.mark.parametrize("name", ["best_generator.keras", pytest.param("best.json", marks=MORE), "progress.gif"])
 def test_a_run_killed_while_it_writes_its_best_generator_writes_it_again(tmp_path, monkeypatch, name):
     distances_are(monkeypatch, *range(9, 0, -2), *range(9, 0, -2))
     train(tmp_path / "whole", THREE, evaluate_every=5)

@@ -49,9 +49,9 @@ def read_config(folder: Path) -> dict | None:
         config = json.loads(path.read_text(encoding="utf-8"))
         config["settings"]["dataset"], config["dataset_sha256"]
         if not of_another_step(config):  # which may have had other settings
-            epochs = Settings(**config["settings"]).epochs
-            if not epochs or config.get("finished_epochs") not in (None, *range(1, epochs)):
-                raise ValueError(f"epochs: {config.get('finished_epochs')} finished of {epochs}")
+            epochs, done = Settings(**config["settings"]).epochs, config.get("finished_epochs")
+            if not epochs or ("finished_epochs" in config and not (type(done) is int and 0 < done < epochs)):
+                raise ValueError(f"epochs: {done} finished of {epochs}")
             if not {type(config["from"][name]) for name in ORIGIN if "from" in config} <= {str}:
                 raise ValueError("what it started from is no run")
         return config

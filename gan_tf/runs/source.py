@@ -39,6 +39,7 @@ def origin(folder: Path, config: dict | None, start_from: str | Path | None) -> 
     if config and not known:
         raise RunError(f"{folder} holds another run, which started from none; leave out --from, or name another folder")
 
+    # Who repeats the command that was stopped names it again, whether or not it is there.
     gone = known and not Path(start_from).exists() and os.path.abspath(start_from) == known["run"]
     asked = known if gone else described(Path(start_from))
     if known and not same(asked, known):
@@ -76,18 +77,18 @@ def settle(settings: Settings, source: dict | None, config: dict | None) -> Sett
     """
     if source is None:
         return settings
-    there = config["settings"] if config else read_config(Path(source["run"]))["settings"]
+    there = Settings(**(config or read_config(Path(source["run"])))["settings"])
     asked = dataclasses.asdict(settings)
     for name in FIXED if config is None else ():
-        if asked[name] not in (None, now := getattr(Settings(**there), name)):
+        if asked[name] not in (None, now := getattr(there, name)):
             value = ",".join(map(str, now)) if isinstance(now, tuple) else now
             raise UsageError(
                 f"{source['run']} has other networks ({name}: {now} there, {asked[name]} asked); to start from it, give"
                 f" --{name.replace('_', '-')} {value}"
             )
-    if settings.model != there["model"]:
-        return settings  # a run that goes on and was asked for another one
-    return dataclasses.replace(settings, **{name: there[name] for name in INHERITED if asked[name] is None})
+    if settings.model != there.model:
+        return settings  # a run that goes on was asked to be another one, which is told later
+    return dataclasses.replace(settings, **{name: getattr(there, name) for name in INHERITED if asked[name] is None})
 
 
 def load(folder: Path, source: dict) -> tuple[keras.Model, keras.Model]:
