@@ -1,10 +1,12 @@
 """Kill a run with `kill -9` at random moments, and see what is lost: `python benchmarks/kills.py [KILLS]`, else 50.
 
-After each kill, every file that has its final name must be whole. At the end, the run must have the bits of one that
+After each kill, every file that has its final name must be whole. The run is asked for half of its epochs first, and
+for all of them when those are done. At the end, it must have the bits of one that was asked for all at once and that
 nobody touched: variables, losses, history, frames, GIF.
 """
 
 import csv
+import json
 import random
 import subprocess
 import sys
@@ -80,13 +82,20 @@ def kill_often(folder: Path, kills: int, span: float, seed: int = 0, epochs: int
         process.communicate()
         check_whole(folder)
         reached.append(max((int(path.stem) for path in checkpoints(folder)), default=0))
-        if (folder / "generator.keras").exists():  # it ended before the kill: take its end away again
+        if is_finished(folder):  # it ended before the kill: take its end away again
             for path in (folder / "generator.keras", checkpoints(folder)[-1]):
                 path.unlink()
     last = start(folder, epochs)
     error = last.communicate()[1]
     assert last.returncode == 0, error
     return reached
+
+
+def is_finished(folder: Path) -> bool:
+    """Return whether a run was finished; one that goes on to more epochs has the files of the fewer ones meanwhile."""
+    if not (folder / "generator.keras").exists():
+        return False
+    return "finished_epochs" not in json.loads((folder / "config.json").read_text(encoding="utf-8"))
 
 
 def newest_change(folder: Path) -> int:
@@ -127,7 +136,9 @@ def main() -> None:
         undisturbed, killed = Path(name, "undisturbed"), Path(name, "killed")
         process, began = started_to_write(undisturbed, EPOCHS), time.perf_counter()
         assert process.wait() == 0
-        reached = kill_often(killed, kills, time.perf_counter() - began)
+        span = time.perf_counter() - began
+        reached = kill_often(killed, kills // 2, span / 2, epochs=EPOCHS // 2)
+        reached += kill_often(killed, kills - kills // 2, span / 2, seed=1)
         different = differences(undisturbed, killed)
     lines = [
         f"`kill -9` {kills} times on one run of {EPOCHS * 6} steps, at random moments, a checkpoint every 2 steps: "

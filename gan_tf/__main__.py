@@ -15,6 +15,8 @@ from gan_tf.runs.settings import Settings, parsed
 EPILOG = """\
 examples:
   python -m gan_tf train runs/dcgan                  train by the default recipe; again, to continue a stopped run
+  python -m gan_tf train runs/dcgan --epochs 6       go on to more epochs, to the bits of a run that was asked for 6
+  python -m gan_tf train runs/more --from runs/dcgan --seed 1       another run, from the networks of this one
   python -m gan_tf sample runs/dcgan --count 100 --seed 1 --out samples.png
   python -m gan_tf gif runs/dcgan --out progress.gif
   python -m gan_tf evaluate runs/dcgan               score it, write runs/dcgan/metrics.json
@@ -88,6 +90,13 @@ def parser() -> argparse.ArgumentParser:
         "train", help="train into a run folder, or continue there", description=train_run.__doc__
     )
     train.add_argument("run", type=run_folder, help="the run folder, as runs/dcgan; made where there is none")
+    train.add_argument(
+        "--from",
+        dest="start_from",
+        type=run_folder,
+        metavar="RUN",
+        help="start from both networks of this finished run, with new optimizers (default: from random weights)",
+    )
     for field in dataclasses.fields(Settings):
         add_setting(train, field)
     train.add_argument(
@@ -101,7 +110,8 @@ def parser() -> argparse.ArgumentParser:
         "--evaluate-every",
         type=at_least(1),
         metavar="STEPS",
-        help="score the generator every so many steps, for history.csv, scores.png and TensorBoard (default: never)",
+        help="score the generator every so many steps, for history.csv, scores.png and TensorBoard, and keep the best "
+        "(default: never)",
     )
     train.set_defaults(command=train_run)
 
@@ -167,12 +177,16 @@ def as_text(value) -> str:
 
 
 def train_run(options: argparse.Namespace) -> None:
-    """Train into a run folder. A stopped run of the same settings is continued, a finished one is left as it is."""
+    """Train into a run folder.
+
+    A stopped run of the same settings is continued, a finished one is left as it is, or goes on to more epochs.
+    """
     settings = Settings(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Settings)})
     from gan_tf import runs
 
     started = time.perf_counter()
-    gif = runs.train(options.run, settings, options.evaluate_every, options.checkpoint_every)
+    every = options.evaluate_every, options.checkpoint_every
+    gif = runs.train(options.run, settings, *every, start_from=options.start_from)
     print(f"After {time.perf_counter() - started:.0f} s the progress GIF is at {gif}")
 
 

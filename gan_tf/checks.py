@@ -151,7 +151,7 @@ def check_callback(callback: keras.callbacks.Callback) -> None:
     name = type(callback).__name__
     if isinstance(callback, keras.callbacks.SwapEMAWeights):
         raise UsageError("the GAN shows and saves its own average, ema_generator: leave SwapEMAWeights out")
-    undecided = getattr(callback, "monitor_op", True) is None and callback.monitor not in ("loss", "val_loss")
+    undecided = getattr(callback, "mode", "") == "auto" and callback.monitor not in ("loss", "val_loss")
     if undecided and getattr(callback, "save_best_only", True):
         raise UsageError(f'{name} cannot know which {callback.monitor} is best: give it mode="min" or mode="max"')
 

@@ -46,7 +46,9 @@ LOSSES, GAN, MODELS = "tests/test_losses.py::", "tests/test_gan.py::", "tests/te
 DATA, METRICS, PLOTS = "tests/test_data.py::", "tests/test_metrics.py::", "tests/test_plots.py::"
 RUNS, RECIPE, FILES = "tests/test_runs.py::", "tests/test_recipe.py::", "tests/test_files.py::"
 HOSTILE, DEVICES, MAIN = "tests/test_hostile.py::", "tests/test_devices.py::", "tests/test_main.py::"
-SETTINGS, KERAS = "tests/test_settings.py::", "tests/test_keras.py::test_a_row_of_the_page_holds"
+KERAS = "tests/test_keras.py::test_a_row_of_the_page_holds"
+SETTINGS, CALLBACKS, LONGER = "tests/test_settings.py::", "tests/test_callbacks.py::", "tests/test_longer.py::"
+SOURCE = "tests/test_source.py::"
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 
 MUTANTS = (
@@ -617,9 +619,9 @@ MUTANTS = (
         "the settings are read under the lock",
     ),
     Mutant(
-        "gan_tf/runs/training.py",
-        "finished = config is not None and all(",
-        "finished = config is not None and any(",
+        "gan_tf/runs/plan.py",
+        "finished = all(there)",
+        "finished = any(there)",
         (f"{RUNS}test_a_process_that_dies_between_two_operations_on_files_loses_nothing[before the GIF]",),
         "a run is finished when all its files are there",
     ),
@@ -630,9 +632,131 @@ MUTANTS = (
         (f"{EVALUATOR}test_runs_that_cannot_be_evaluated",),
         "a run is judged by its own images only",
     ),
-    # the training
+    # more epochs
+    Mutant(
+        "gan_tf/runs/plan.py",
+        ' and not grows and "finished_epochs" not in config\n',
+        " and not grows\n",
+        (f"{LONGER}test_a_run_killed_while_it_goes_on_loses_nothing[before the first checkpoint]",),
+        "a run that goes on to more epochs is not taken for finished by the files of the fewer ones",
+    ),
+    Mutant(
+        "gan_tf/runs/training.py",
+        "            if seen not in kept:\n",
+        "            if seen > 10**9:\n",
+        (f"{LONGER}test_a_run_goes_on_to_more_epochs_and_to_the_same_bits[finished]",),
+        "a run that goes on drops the frame of its first end",
+    ),
+    Mutant(
+        "gan_tf/runs/training.py",
+        "json.dumps(run.at_the_end)",
+        "json.dumps(run.config)",
+        (f"{LONGER}test_a_run_goes_on_to_more_epochs_and_to_the_same_bits[finished]",),
+        "a checkpoint does not tell whether its run had fewer epochs once",
+    ),
+    Mutant(
+        "gan_tf/runs/folder.py",
+        'and (name != "epochs" or old[name] > new[name])',
+        'and name != "epochs"',
+        (f"{LONGER}test_fewer_epochs_are_refused",),
+        "a run does not go back to fewer epochs",
+    ),
+    Mutant(
+        "gan_tf/runs/plan.py",
+        "        if old != new:\n",
+        "        if False:\n",
+        (f"{LONGER}test_a_schedule_that_depends_on_the_number_of_epochs_is_refused",),
+        "a run whose first steps would have been others does not go on to more epochs",
+    ),
+    # a run that starts from another one
+    Mutant(
+        "gan_tf/runs/folder.py",
+        '        found.append("it started from other networks")\n',
+        "        pass\n",
+        (f"{SOURCE}test_a_checkpoint_of_a_run_that_started_elsewhere_is_refused",),
+        "a checkpoint is of a run that started from the same networks",
+    ),
+    Mutant(
+        "gan_tf/runs/source.py",
+        "    if known and not same(asked, known):\n",
+        "    if False:\n",
+        (f"{SOURCE}test_a_run_that_started_otherwise_does_not_go_on_from_another",),
+        "a run remembers from which networks it started",
+    ),
+    Mutant(
+        "gan_tf/runs/source.py",
+        "    model.ema_generator.set_weights(generator.get_weights())\n",
+        "",
+        (f"{SOURCE}test_the_training_starts_from_both_networks_and_all_else_is_new[build-one]",),
+        "the average starts where the generator does",
+    ),
+    Mutant(
+        "gan_tf/runs/source.py",
+        "    if not same(described(run), source):\n",
+        "    if False:\n",
+        (f"{SOURCE}test_a_source_that_changed_before_the_first_checkpoint_is_refused",),
+        "a run that begins again begins with the same networks",
+    ),
+    # scores of a run
+    Mutant(
+        "gan_tf/runs/history.py",
+        "        for name, (*row, weights) in self.judged.items():\n",
+        "        for name, (*row, weights) in ():\n",
+        (f"{LONGER}test_a_run_that_was_stopped_keeps_the_same_best_generator[11]",),
+        "the best generator survives the end of its process",
+    ),
+    Mutant(
+        "gan_tf/runs/history.py",
+        "judged.frechet_distance < self",
+        "judged.frechet_distance > self",
+        (f"{LONGER}test_the_generator_with_the_lowest_distance_is_kept_and_told[first]",),
+        "the best generator has the lowest distance",
+    ),
+    Mutant(
+        "gan_tf/runs/history.py",
+        'if self.step < self.schedule.total_steps and self.judged.pop("end", None):',
+        'if self.judged.pop("other", None):',
+        (f"{LONGER}test_a_score_of_the_first_end_alone_is_none_of_a_run_that_goes_on[5]",),
+        "a run that goes on has no score of its first end",
+    ),
+    Mutant(
+        "gan_tf/runs/pictures.py",
+        "            logs |= {name: column[-1] for name, column in list(self.history.scores.items())[3:]}\n",
+        "            logs = {name: column[-1] for name, column in list(self.history.scores.items())[3:]}\n",
+        (f"{CALLBACKS}test_keras_s_own_callbacks_can_watch_the_scores",),
+        "Keras's own callbacks can watch the scores",
+    ),
     Mutant(
         "gan_tf/runs/callbacks.py",
+        "            self.model.steps_taken.assign(self.step)\n",
+        "            pass\n",
+        (f"{LONGER}test_a_callback_that_brings_back_earlier_weights_takes_no_step_twice",),
+        "no step is taken twice where a callback brings back earlier weights",
+    ),
+    # the training
+    Mutant(
+        "gan_tf/runs/pictures.py",
+        "        ended = self.step >= self.schedule.total_steps or self.model.stop_training\n",
+        "        ended = False\n",
+        (f"{CALLBACKS}test_a_training_that_ends_where_no_frame_is_due_has_one_of_its_end",),
+        "there is a frame of the end",
+    ),
+    Mutant(
+        "gan_tf/runs/history.py",
+        "max(1, round(WINDOW_IMAGES / self.schedule.images))",
+        "max(1, self.schedule.total_steps // 200)",
+        (f"{CALLBACKS}test_a_row_of_losses_csv_is_of_about_800_images_however_long_the_training_is[24-33]",),
+        "a row of losses.csv is of as many images in a short run as in a long one",
+    ),
+    Mutant(
+        "gan_tf/runs/training.py",
+        "            if seen not in kept:\n",
+        "            if seen > steps_taken(run.model) * history.schedule.images:\n",
+        (f"{RUNS}test_a_run_stopped_by_a_signal_continues_to_the_same_bits[15-11]",),
+        "a continued run drops the frame of where it was stopped",
+    ),
+    Mutant(
+        "gan_tf/runs/history.py",
         "epochs = self.means(self.schedule.steps_per_epoch)",
         "epochs = self.means(max(1, self.schedule.steps_per_epoch // 2))",
         (f"{RUNS}test_history_has_a_row_an_epoch",),

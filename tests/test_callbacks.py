@@ -58,7 +58,22 @@ def test_history_keeps_each_step_and_writes_two_tables(tmp_path):
     assert (epochs["epoch"], epochs["step"], epochs["images"]) == ([1, 2], [3, 6], [150, 300])
     means = [np.mean(history.losses["discriminator_loss"][:3]), np.mean(history.losses["discriminator_loss"][3:])]
     np.testing.assert_allclose(epochs["discriminator_loss"], means, atol=1e-6)
-    np.testing.assert_allclose(losses["generator_loss"], history.losses["generator_loss"], atol=1e-6)
+    assert losses == {name: [] for name in losses}, "no 800 images were seen"
+
+
+@pytest.mark.parametrize(("images", "window"), [(16, 50), (24, 33), (250, 3), (800, 1), (5000, 1)])
+def test_a_row_of_losses_csv_is_of_about_800_images_however_long_the_training_is(tmp_path, images, window):
+    for name, epochs in (("short", 2), ("long", 20)):
+        (tmp_path / name).mkdir()
+        history = callbacks.History(callbacks.Schedule(images, 60, epochs), tmp_path / name)
+        for step in range(1, 60 * epochs + 1):
+            callbacks.add_row(history.losses, {"step": step, "seconds": step, "generator_loss": step**0.5})
+        history.write()
+    short, long = (read_csv(tmp_path / name / "losses.csv") for name in ("short", "long"))
+    assert short["step"] == list(range(window, 121, window))
+    means = [np.mean(np.sqrt(np.arange(end - window + 1, end + 1))) for end in range(window, 121, window)]
+    np.testing.assert_allclose(short["generator_loss"], means, atol=1e-6)
+    assert {name: column[: 120 // window] for name, column in long.items()} == short
 
 
 def test_history_counts_steps_and_not_calls():
@@ -88,11 +103,40 @@ def test_frames_are_drawn_from_the_same_noise(tmp_path, steps_per_execution):
     before = pictures.drawn(model, {"images": digits}, seed=3)
     fit(model, pictures.Frames(tmp_path, SCHEDULE, {"images": digits}, seed=3))
     seen = list(frame_paths(tmp_path).values())
-    assert seen == ([0, 50, 100, 150, 200, 250, 300] if steps_per_execution == 1 else [0, 150, 300])
+    assert seen == ([0, 50, 150, 300] if steps_per_execution == 1 else [0, 150, 300])  # due at 0, 19, 107 and 295
+    assert seen == pictures.series(range(steps_per_execution, 7, steps_per_execution), 50)
     np.testing.assert_array_equal(before, gan.sample_images(build().ema_generator, 25, 3))
     after = gan.sample_images(model.ema_generator, 25, 3)
     for images, path in zip((before, after), (min(frame_paths(tmp_path)), max(frame_paths(tmp_path))), strict=True):
         np.testing.assert_array_equal(plots.image_grid(images), read_png(path))
+
+
+@pytest.mark.parametrize(("total", "frames"), [(3750, 27), (11_250, 40), (11_160, 40), (20_000, 51), (62_500, 79)])
+def test_frames_are_taken_at_image_counts_that_the_length_of_a_training_does_not_move(total, frames):
+    """At 180,000 (i / 39)^2.5, after the first step that reaches it; and at the end: 40 by default."""
+    seen = pictures.series(range(1, total + 1), 16)
+    due = [180_000 * (i / 39) ** 2.5 for i in range(200)]
+    assert seen == sorted({16 * int(np.ceil(round(images / 16, 6))) for images in due if images <= 16 * total + 1e-6})
+    assert len({*seen, 16 * total}) == frames
+    assert seen == [images for images in pictures.series(range(1, 2 * total + 1), 16) if images <= 16 * total]
+
+
+def test_a_training_that_ends_where_no_frame_is_due_has_one_of_its_end(tmp_path):
+    """Whether its steps are over or a callback ends it; a `fit` in the middle of the training has none."""
+    batch, end = {"images": data.to_float(data.load("digits").x_train[:4])}, In(5, stop)
+    for name, schedule, listed in (
+        ("over", SCHEDULE._replace(images=60), []),
+        ("ended", SCHEDULE, [end]),
+        ("middle", SCHEDULE._replace(epochs=4), []),
+    ):
+        (tmp_path / name).mkdir()
+        fit(build(), pictures.Frames(tmp_path / name, schedule, batch, seed=3), *listed)
+    found = {name: list(frame_paths(tmp_path / name).values()) for name in ("over", "ended", "middle")}
+    assert found == {"over": [0, 60, 120, 300, 360], "ended": [0, 50, 150, 250], "middle": [0, 50, 150, 300]}
+
+
+def stop(model: gan.GAN) -> None:
+    model.stop_training = True
 
 
 def read_png(path) -> np.ndarray:
@@ -110,6 +154,41 @@ def test_scores_before_every_so_many_steps_and_at_the_end(tmp_path):
     expected = evaluator.quick_scores(judge.extract(test), fake)
     assert history.scores["frechet_distance"][-1] == pytest.approx(expected["frechet_distance"], abs=1e-5)
     assert read_csv(tmp_path / "scores.csv")["frechet_distance"] == history.scores["frechet_distance"]
+
+
+def test_keras_s_own_callbacks_can_watch_the_scores(monkeypatch):
+    """Those of the list that come after `Scores`; between two evaluations, the newest counts."""
+    distances = [9.0, 5.0, 6.0, 7.0]  # before the training, and after each third step
+    monkeypatch.setattr(evaluator, "quick_scores", lambda real, fake: {"frechet_distance": distances.pop(0)})
+    history = callbacks.History(SCHEDULE._replace(epochs=9))
+    scores = pictures.Scores(history, {"images": data.to_float(data.load("digits").x_test[:10])}, every=3, seed=0)
+    watch = keras.callbacks.EarlyStopping(monitor="frechet_distance", mode="min", patience=2)
+    seen = []
+    logged = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(logs["frechet_distance"]))
+    model = build()
+    batches = data.batches(data.load("digits").x_train, SCHEDULE.images, seed=0, endless=True)
+    trained = model.fit(batches, epochs=9, steps_per_epoch=3, verbose=0, callbacks=[history, scores, watch, logged])
+    assert seen == trained.history["frechet_distance"] == [5.0, 6.0, 7.0]
+    assert (watch.stopped_epoch, history.best.step, history.best.frechet_distance) == (2, 3, 5.0)
+    assert len(history.best.weights) == len(model.ema_generator.weights)
+
+
+def test_what_keras_has_can_watch_the_scores(tmp_path, monkeypatch):
+    """The GAN of the lowest score is kept whole, and both rates fall where the score does not improve."""
+    distances = [9.0, 5.0, 6.0, 7.0]
+    monkeypatch.setattr(evaluator, "quick_scores", lambda real, fake: {"frechet_distance": distances.pop(0)})
+    history = callbacks.History(SCHEDULE._replace(epochs=3))
+    scores = pictures.Scores(history, {"images": data.to_float(data.load("digits").x_test[:10])}, every=3, seed=0)
+    watched = {"monitor": "frechet_distance", "mode": "min"}
+    best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", save_best_only=True, **watched)
+    slower = keras.callbacks.ReduceLROnPlateau(factor=0.5, patience=1, **watched)
+
+    model = build()
+    batches = data.batches(data.load("digits").x_train, SCHEDULE.images, seed=0, endless=True)
+    model.fit(batches, epochs=3, steps_per_epoch=3, verbose=0, callbacks=[history, scores, best, slower])
+    assert callbacks.steps_taken(keras.saving.load_model(tmp_path / "best.keras")) == 3
+    rates = [float(one.learning_rate) for one in (model.generator_optimizer, model.discriminator_optimizer)]
+    assert rates == [pytest.approx(2.5e-4)] * 2
 
 
 def test_checkpoints_hold_the_gan_and_its_history(tmp_path):

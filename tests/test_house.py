@@ -27,16 +27,20 @@ UPPER = {  # what the course teaches, and what each module there may import from
     "plots": {"files"},
 }
 ALL = set(UPPER) - {"__init__"}
-BELOW_TRAINING = ("callbacks", "checkpoints", "devices", "folder", "pictures", "results")
+BELOW_TRAINING = ("callbacks", "checkpoints", "devices", "folder", "history", "pictures", "plan", "results", "source")
+BELOW_PLAN = ("checkpoints", "devices", "folder", "results")
 LOWER = {  # what keeps a run safe: it may use all of the upper floor, and of its own what stands here
     "runs.devices": ALL,
     "runs.settings": ALL,
     "runs.recipe": ALL | {"runs.settings"},
     "runs.folder": ALL | {"runs.settings"},
     "runs.checkpoints": ALL | {"runs.folder"},
-    "runs.callbacks": ALL | {"runs.checkpoints", "runs.folder"},
+    "runs.history": ALL | {"runs.folder"},
+    "runs.callbacks": ALL | {"runs.checkpoints", "runs.folder", "runs.history"},
     "runs.pictures": ALL | {"runs.callbacks", "runs.folder"},
-    "runs.results": ALL | {"runs.folder", "runs.pictures"},
+    "runs.results": ALL | {"runs.folder", "runs.history", "runs.pictures"},
+    "runs.source": ALL | {"runs.folder", "runs.results", "runs.settings"},
+    "runs.plan": ALL | {f"runs.{name}" for name in (*BELOW_PLAN, "recipe", "settings")},
     "runs.training": ALL | {f"runs.{name}" for name in (*BELOW_TRAINING, "recipe", "settings")},
     "runs": set(),  # which imports each of them when it is asked for
     "__main__": {"evaluator", "files", "runs", "runs.settings"},

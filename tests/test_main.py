@@ -143,6 +143,8 @@ def test_gif_is_made_anew_from_the_frames(gan_tf, finished, tmp_path):
         ("train", "r", "--generator-learning-rate", "1"),
         ("train", "r", "--betas", "0.5"),
         ("train", "r", "--generator-widths", "128,64,"),
+        ("train", "r", "--from", " "),
+        ("train", "r", "--from"),
         ("sample", "r", "--count", "0"),
         ("sample", "r", "--out", "picture.jpg"),
         ("sample", "r", "--out", "no/such/folder/picture.png"),
@@ -217,6 +219,22 @@ def epochs_done(folder: Path) -> int:
     """Return how many epochs a run's history has."""
     history = folder / "history.csv"
     return len(history.read_text(encoding="utf-8").splitlines()) - 1 if history.exists() else 0
+
+
+def test_a_finished_run_goes_on_and_another_starts_from_it(gan_tf, tmp_path):
+    """From the command line: what `--epochs` and `--from` do is in test_longer.py and test_source.py."""
+    one = ("--dataset", "digits", "--batch-size", "750", "--latent-dim", "4")
+    one += ("--generator-widths", "4,2,2", "--discriminator-widths", "2,2")
+    for epochs in (1, 2):
+        assert gan_tf("train", tmp_path / "a", *one, "--epochs", epochs).returncode == 0
+        assert epochs_done(tmp_path / "a") == epochs
+    done = gan_tf("train", tmp_path / "b", *one[:6], "--from", tmp_path / "a", "--epochs", 1, "--evaluate-every", 1)
+    assert done.returncode == 0, done.stderr
+    assert f"{tmp_path / 'b' / 'best_generator.keras'}\n" in done.stdout
+    fewer = gan_tf("train", tmp_path / "a", *one, "--epochs", 1)
+    assert "another run (epochs: 2 there, 1 asked)" in one_line_of_failure(fewer)
+    no_such = gan_tf("train", tmp_path / "c", *one, "--from", tmp_path / "nothing")
+    assert "holds no run to start from" in one_line_of_failure(no_such)
 
 
 def stopped_after_an_epoch(command: list[str], folder: Path, number: int) -> tuple[int, str]:

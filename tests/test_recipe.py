@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gan_tf import __main__, data, files, gan, models, plots, runs
-from gan_tf.runs import checkpoints, pictures, recipe, results, training
+from gan_tf.runs import checkpoints, pictures, plan, recipe, results, training
 from gan_tf.runs.folder import frame_paths, read_config
 
 pytestmark = pytest.mark.slow
@@ -54,12 +54,14 @@ def test_history_and_losses_agree(run):
     history, losses = files.read_csv(run / "history.csv"), files.read_csv(run / "losses.csv")
     assert (history["epoch"], history["step"]) == ([1, 2], [STEPS / 2, STEPS])
     assert history["images"] == [BATCH * step for step in history["step"]]
-    assert losses["step"] == list(range(1, STEPS + 1))  # so short a run has a row a step
+    assert losses["step"] == [50, 100, 150]  # rows of 800 images
     assert losses["images"] == [BATCH * step for step in losses["step"]]
-    for name in ("generator_loss", "discriminator_loss"):
+    with np.load(run / "checkpoints" / f"{STEPS:09d}.npz") as archive:
+        steps = {name: archive[f"losses.{name}"] for name in ("generator_loss", "discriminator_loss")}
+    for name, column in steps.items():
         assert np.isfinite(losses[name]).all()
-        means = np.reshape(losses[name], (EPOCHS, -1)).mean(axis=1)
-        assert history[name] == pytest.approx(means, abs=2e-6)  # both are written to six digits
+        assert history[name] == pytest.approx(np.reshape(column, (EPOCHS, -1)).mean(axis=1), abs=2e-6)
+        assert losses[name] == pytest.approx(np.reshape(column[:150], (3, -1)).mean(axis=1), abs=2e-6)  # six digits
     assert all(0.5 < loss < 2.0 for name in ("generator_loss", "discriminator_loss") for loss in history[name])
 
 
@@ -77,7 +79,7 @@ def test_every_weight_moved(run, untrained):
 
 def test_the_frames_go_from_noise_to_the_generator_that_is_saved(run, untrained):
     frames = frame_paths(run)
-    assert list(frames.values()) == [BATCH * step for step in sorted(pictures.frame_steps(STEPS))]
+    assert list(frames.values()) == [*pictures.series(range(1, STEPS + 1), BATCH), STEPS * BATCH]
     drawn = [iio.imread(path) for path in frames]
     np.testing.assert_array_equal(drawn[0], grid(untrained.generator))
     np.testing.assert_array_equal(drawn[-1], grid(runs.load_generator(run)))
@@ -123,13 +125,13 @@ def test_a_default_run_is_of_180_000_images(monkeypatch, name, count, epochs):
     images, labels = np.zeros((count, 28, 28, 1), np.uint8), np.zeros(count, np.uint8)
     stand_in = data.Dataset(name, images, labels, images[:10], labels[:10])
     monkeypatch.setattr(data, "load", lambda asked: stand_in)
-    settings, dataset = training.resolve(recipe.Settings(), None)
+    settings, dataset = plan.resolve(recipe.Settings(), None)
     assert dataset is stand_in
     assert (settings.dataset, settings.epochs) == (name, epochs)
     steps = epochs * (count // settings.batch_size)
-    assert abs(steps * settings.batch_size - training.DEFAULT_IMAGES) < 0.02 * training.DEFAULT_IMAGES
+    assert abs(steps * settings.batch_size - plan.DEFAULT_IMAGES) < 0.02 * plan.DEFAULT_IMAGES
     described = recipe.Settings.__dataclass_fields__["epochs"].metadata["help"]
-    assert f"about {training.DEFAULT_IMAGES:,} images" in described
+    assert f"about {plan.DEFAULT_IMAGES:,} images" in described
     assert f"{epochs} of {'MNIST' if name == 'mnist' else 'the digits'}" in described
 
 

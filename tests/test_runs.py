@@ -90,6 +90,7 @@ def test_a_finished_run_leaves_every_file(finished):
         "samples.png",
         "losses.png",
         "generator.keras",
+        "discriminator.keras",
     }
     assert not list(finished.rglob("*.partial*"))
 
@@ -295,6 +296,7 @@ MOMENTS = {
     "between an epoch's history and its losses": ("replace", "losses.csv", 1),
     "before the last checkpoint": ("replace", "000000012.npz", 1),
     "before the generator": ("replace", "generator.keras", 1),
+    "before the discriminator": ("replace", "discriminator.keras", 1),
     "before the GIF": ("replace", "progress.gif", 1),
 }
 
@@ -430,7 +432,7 @@ def test_a_run_of_another_train_step_is_refused_in_one_line(copy, finished_there
     if not finished_there:
         (copy / "generator.keras").unlink()
     with pytest.raises(
-        runs.RunError, match=r"another run, of gan_tf 0\.0\.9, whose train step is not that of "
+        runs.RunError, match=r"another run, of gan_tf 0\.0\.9, whose steps or files are not those of "
     ) as error:
         train(copy)
     assert "speed" not in str(error.value)
@@ -618,11 +620,26 @@ def test_the_saved_samples_are_those_of_the_saved_generator(finished):
     np.testing.assert_allclose(iio.imread(finished / "samples.png"), plots.image_grid(images), atol=1)
 
 
+@pytest.mark.parametrize("settings", [SETTINGS, recipe.Settings(dataset="digits", epochs=1, batch_size=750)])
+def test_the_discriminator_is_saved_as_it_ended(tmp_path, settings):
+    """Loaded in safe mode, with noise, dropout and the look at the whole batch, it gives the logits that it gave."""
+    seen, digits = [], data.to_float(data.load("digits").x_test[:8])
+    end = After(settings.epochs * (1500 // settings.batch_size), lambda model: seen.append(model.discriminator))
+    train(tmp_path / "run", settings, callbacks=[end])
+    loaded = runs.load_discriminator(tmp_path / "run")
+    np.testing.assert_array_equal(loaded(digits, training=False), seen[0](digits, training=False))
+    assert loaded.output_shape == (None, 1)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 torn", b"<html>"])
-def test_a_damaged_generator_is_refused(copy, content):
-    (copy / "generator.keras").write_bytes(content)
-    with pytest.raises(runs.RunError, match=r"generator\.keras cannot be loaded"):
-        runs.load_generator(copy)
+@pytest.mark.parametrize("name", ["generator", "discriminator"])
+def test_a_damaged_network_is_refused(copy, name, content):
+    (copy / f"{name}.keras").write_bytes(content)
+    with pytest.raises(runs.RunError, match=rf"/{name}\.keras cannot be loaded"):
+        getattr(runs, f"load_{name}")(copy)
+    (copy / f"{name}.keras").unlink()
+    with pytest.raises(runs.RunError, match=rf"/{name}\.keras is not there: run "):
+        getattr(runs, f"load_{name}")(copy)
 
 
 def test_a_generator_with_code_in_it_is_refused(copy):
@@ -632,15 +649,28 @@ def test_a_generator_with_code_in_it_is_refused(copy):
         runs.load_generator(copy)
 
 
-def test_the_gif_is_dense_at_the_start_labelled_and_small():
+def test_the_gif_is_dense_at_the_start():
     """On the schedule of a default run: the frames' steps alone."""
-    steps = sorted(pictures.frame_steps(2811))
-    assert len(steps) >= 30
+    steps = np.array(pictures.series(range(1, 11_251), 16)) // 16
+    assert len(steps) == 40
     assert steps[0] == 0
-    assert steps[-1] == 2811
+    assert steps[-1] == 11_250
     gaps = np.diff(steps)
     assert (np.diff(gaps) >= -1).all()  # rounding to whole steps may turn a gap by one
-    assert gaps[:5].max() <= 10 < gaps[-5:].min()
+    assert gaps[:5].max() <= 50 < 500 < gaps[-5:].min()
+
+
+@pytest.mark.parametrize(("frames", "shown"), [(1, 1), (39, 39), (40, 40), (41, 40), (100, 40)])
+def test_a_gif_takes_at_most_40_frames_evenly_and_the_first_and_the_last(tmp_path, monkeypatch, frames, shown):
+    (tmp_path / "frames").mkdir()
+    for seen in range(frames):
+        iio.imwrite(tmp_path / "frames" / f"{seen:09d}.png", np.full((4, 4), seen, np.uint8))
+    written = []
+    monkeypatch.setattr(plots, "write_gif", lambda out, images, **options: written.extend(images))
+    runs.write_gif(tmp_path, tmp_path / "out.gif")
+    numbers = [int(image[0, 0]) for image in written]
+    assert (len(numbers), numbers[0], numbers[-1]) == (shown, 0, frames - 1)
+    assert np.ptp(np.diff([*numbers])) <= 1 if frames > 1 else numbers == [0]
 
 
 def test_a_gif_without_frames_says_what_to_do(tmp_path):

@@ -48,7 +48,7 @@ def test_values_and_types_of_the_settings():
 def test_a_setting_is_reached_from_the_command_line_and_described_there(name, monkeypatch, capsys):
     typed, value = OTHER[name]
     option, trained = f"--{name.replace('_', '-')}", []
-    monkeypatch.setattr(runs, "train", lambda folder, settings, *every: trained.append(settings))
+    monkeypatch.setattr(runs, "train", lambda folder, settings, *every, **options: trained.append(settings))
     assert command_line.main(["train", "r", option, typed]) == 0
     assert trained == [dataclasses.replace(Settings(), **{name: value})] != [Settings()]
     with pytest.raises(SystemExit):

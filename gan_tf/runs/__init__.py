@@ -14,6 +14,7 @@ from gan_tf import import_tensorflow_quietly
 HOMES = {
     "train": "gan_tf.runs.training",
     "evaluate": "gan_tf.runs.results",
+    "load_discriminator": "gan_tf.runs.results",
     "load_generator": "gan_tf.runs.results",
     "pretrained_generator": "gan_tf.runs.results",
     "sample_images": "gan_tf.gan",
@@ -32,6 +33,7 @@ __all__ = [
     "Settings",
     "Stopped",
     "evaluate",
+    "load_discriminator",
     "load_generator",
     "pretrained_generator",
     "sample_images",

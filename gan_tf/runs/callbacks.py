@@ -11,51 +11,21 @@ import contextlib
 import signal
 import sys
 import threading
-import time
 from pathlib import Path
-from typing import NamedTuple
 
 import keras
 import numpy as np
 from tqdm import tqdm
 
-from gan_tf.files import one_line, write_csv
+from gan_tf.files import one_line
 from gan_tf.runs import checkpoints
-from gan_tf.runs.folder import RunError, missed_if_unwritable
+from gan_tf.runs.folder import RunError
+from gan_tf.runs.history import Counting, History, Schedule, add_row, steps_taken
+
+__all__ = ["Checkpoints", "Counting", "FiniteLosses", "History", "ProgressBar", "Schedule", "Signals"]
+__all__ += ["add_row", "steps_taken"]
 
 CHECKPOINT_STEPS = 500  # what a kill costs at most; a checkpoint takes less than 1 % of the time of as many steps
-Table = dict[str, list]  # columns by their names, all of one length
-
-
-class Schedule(NamedTuple):
-    """How long a training is: real images a step, steps an epoch, epochs."""
-
-    images: int
-    steps_per_epoch: int
-    epochs: int
-
-    @property
-    def total_steps(self) -> int:
-        return self.steps_per_epoch * self.epochs
-
-
-def steps_taken(model: keras.Model) -> int:
-    """Return how many steps a GAN has taken, on one device or several."""
-    return int(keras.ops.convert_to_numpy(model.steps_taken))
-
-
-class Counting(keras.callbacks.Callback):
-    """Knows the step that the GAN has come to, and the one before: several apart with `steps_per_execution`."""
-
-    def on_train_begin(self, logs=None):
-        self.before = self.step = steps_taken(self.model)
-
-    def on_train_batch_end(self, batch, logs=None):
-        self.before, self.step = self.step, steps_taken(self.model)
-
-    def passed(self, every: int) -> bool:
-        """Return whether a multiple of `every` was reached since the step before."""
-        return self.step // every > self.before // every
 
 
 class FiniteLosses(Counting):
@@ -75,91 +45,6 @@ class FiniteLosses(Counting):
                 f"the losses became {pair[0]} (generator) and {pair[1]} (discriminator) at step {self.step:,}, the "
                 f"learning rates being {rates}; what was saved is from before. {checkpoints.CURE}"
             )
-
-
-class History(Counting):
-    """Keep what each step logs and the seconds that it took. For any `fit`; then see `history.losses`.
-
-    Args:
-        schedule: of the training.
-        folder: for history.csv, a row an epoch, and losses.csv, about 200 rows in all; None writes neither.
-    """
-
-    def __init__(self, schedule: Schedule, folder: Path | None = None):
-        super().__init__()
-        self.schedule, self.folder, self.missed = schedule, folder, set()
-        self.losses: Table = {}  # a row a step: step, seconds, then what `train_step` returns, but for the sum
-        self.scores: Table = {}  # a row whenever `Scores` judged: step, images, seconds, then its scores
-        self.scored_by = ""  # the evaluator's SHA-256
-        self.seconds = 0.0
-
-    def on_train_begin(self, logs=None):
-        super().on_train_begin(logs)
-        self.write()
-
-    def on_train_batch_begin(self, batch, logs=None):
-        self.started = time.perf_counter()
-
-    def on_train_batch_end(self, batch, logs=None):
-        super().on_train_batch_end(batch, logs)
-        names = ["generator_loss", "discriminator_loss"]
-        names += [name for name in logs if name not in (*names, "loss")]
-        values = {name: float(np.mean(logs[name])) for name in names}
-        self.seconds += time.perf_counter() - self.started
-        add_row(self.losses, {"step": self.step, "seconds": self.seconds, **values})
-
-    def on_epoch_end(self, epoch, logs=None):
-        self.write()
-
-    def means(self, window: int) -> Table:
-        """Return the means over each whole window of steps, with the step, images and seconds at its end."""
-        steps = np.array(self.losses["step"])
-        ends = np.arange(window, steps[-1] + 1, window)
-        cuts = np.searchsorted(steps, [ends - window, ends], side="right").T
-        ends, cuts = ends[cuts[:, 0] < cuts[:, 1]], cuts[cuts[:, 0] < cuts[:, 1]]
-        table = {"step": ends.tolist(), "images": (ends * self.schedule.images).tolist()}
-        table["seconds"] = [round(self.losses["seconds"][stop - 1], 2) for _, stop in cuts]
-        for name in list(self.losses)[2:]:
-            table[name] = [round(float(np.mean(self.losses[name][start:stop])), 6) for start, stop in cuts]
-        return table
-
-    def write(self) -> None:
-        """Write both tables anew, whatever became of them since: the records here are what counts."""
-        if not (self.folder and self.losses):
-            return
-        epochs = self.means(self.schedule.steps_per_epoch)
-        numbers = {"epoch": [step // self.schedule.steps_per_epoch for step in epochs["step"]]}
-        newest = np.searchsorted(self.scores.get("step", []), epochs["step"], side="right") - 1
-        scores = {name: [self.scores[name][i] if i >= 0 else np.nan for i in newest] for name in list(self.scores)[3:]}
-        self.write_table("history.csv", numbers | epochs | scores)
-        self.write_table("losses.csv", self.means(max(1, self.schedule.total_steps // 200)))
-
-    def write_table(self, name: str, table: Table) -> None:
-        """Write a table into the folder, or warn once that it cannot be written."""
-        with missed_if_unwritable(self.folder / name, self.missed):
-            write_csv(self.folder / name, table, zip(*table.values(), strict=True))
-
-    def records(self) -> dict[str, np.ndarray]:
-        """Return all of it as arrays, for a checkpoint."""
-        tables = {"losses": self.losses, "scores": self.scores}
-        arrays = {f"{table}.{name}": np.array(column) for table in tables for name, column in tables[table].items()}
-        return arrays | {"history.scored_by": np.array(self.scored_by)}
-
-    def restore(self, records: dict[str, np.ndarray]) -> None:
-        """Go on from what `records` returned."""
-        for prefix, table in (("losses.", self.losses), ("scores.", self.scores)):
-            table.clear()
-            table |= {k.removeprefix(prefix): v.tolist() for k, v in records.items() if k.startswith(prefix)}
-        self.scored_by = str(records["history.scored_by"])
-        self.seconds = self.losses["seconds"][-1]
-
-
-def add_row(table: Table, row: dict[str, float]) -> None:
-    """Add a row to a table, whose columns are those of its first row."""
-    if table and table.keys() != row.keys():
-        raise RunError(f"what a step returns has changed: {', '.join(table)} before, {', '.join(row)} now")
-    for name, value in row.items():
-        table.setdefault(name, []).append(value)
 
 
 class Signals(keras.callbacks.Callback):
@@ -276,7 +161,11 @@ class Checkpoints(Counting):
             self.save()
 
     def on_train_end(self, logs=None):
-        if self.step != self.saved:
+        # `EarlyStopping` and the like can bring back the weights of an earlier epoch, and the count of steps with them.
+        went_back = steps_taken(self.model) != self.step
+        if went_back:
+            self.model.steps_taken.assign(self.step)
+        if went_back or self.step != self.saved:
             self.save()
 
     def save(self) -> None:

@@ -65,12 +65,12 @@ def save(folder: Path, gan: GAN, step: int, records: dict[str, np.ndarray]) -> N
             )
 
     write_whole(folder / f"{step:09d}.npz", lambda file: np.savez(file, **state, **records))
-    for old in _paths(folder)[:-KEPT]:
+    for old in paths(folder)[:-KEPT]:
         old.unlink()
 
 
-def _paths(folder: Path) -> list[Path]:
-    """Return the checkpoints, the oldest first."""
+def paths(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, the oldest first."""
     return sorted(path for path in folder.glob("*.npz") if re.fullmatch(r"[0-9]{9}", path.stem))
 
 
@@ -87,8 +87,8 @@ def restore(folder: Path, gan: GAN, config: dict | None = None) -> dict[str, np.
     Raises:
         RunError: it belongs to another run or model, or there are some and all are damaged.
     """
-    paths = _paths(folder)
-    for path in reversed(paths):
+    written = paths(folder)
+    for path in reversed(written):
         try:
             state = _read(path)
             different = differences(json.loads(str(state["run.config"])), config) if config else []
@@ -101,7 +101,7 @@ def restore(folder: Path, gan: GAN, config: dict | None = None) -> dict[str, np.
         _assign(path, gan, state)
         return {name: array for name, array in state.items() if _is_record(name)}
 
-    if paths:
+    if written:
         raise RunError(f"every checkpoint in {folder} is damaged; train into another folder")
     return None
 

@@ -19,6 +19,7 @@ from gan_tf.runs.settings import Settings
 from gan_tf.untrusted import link_out_of
 
 MOST_CONFIG_BYTES = 1_000_000
+ORIGIN = ("run", "generator", "discriminator")  # what is known of the run that another one starts from
 
 
 class RunError(gan_tf.Error):
@@ -47,15 +48,22 @@ def read_config(folder: Path) -> dict | None:
             raise ValueError(f"it has {path.stat().st_size:,} bytes")
         config = json.loads(path.read_text(encoding="utf-8"))
         config["settings"]["dataset"], config["dataset_sha256"]
-        if not of_another_step(config):  # which may have had other settings
-            Settings(**config["settings"])
+        if not of_another_version(config):  # which may have had other settings
+            epochs, done = Settings(**config["settings"]).epochs, config.get("finished_epochs")
+            if not epochs or ("finished_epochs" in config and not (type(done) is int and 0 < done < epochs)):
+                raise ValueError(f"epochs: {done} finished of {epochs}")
+            if not {type(config["from"][name]) for name in ORIGIN if "from" in config} <= {str}:
+                raise ValueError("what it started from is no run")
         return config
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise RunError(f"{path} is damaged ({one_line(error)}); restore it, or name another folder") from error
 
 
-def describe(settings: Settings, dataset: Dataset, replicas: int, build: Callable) -> dict:
-    """Return what config.json holds: settings, who builds the GAN, replicas, the dataset's digest and the versions."""
+def describe(settings: Settings, dataset: Dataset, replicas: int, build: Callable, origin: dict | None = None) -> dict:
+    """Return what config.json holds: settings, who builds the GAN, replicas, the dataset's digest and the versions.
+
+    And the run whose networks it starts from, where there is one.
+    """
     versions = {"python": platform.python_version(), "gan_tf": gan_tf.__version__}
     versions |= {package.__name__: package.__version__ for package in (tf, keras, np)}
     return {
@@ -64,18 +72,22 @@ def describe(settings: Settings, dataset: Dataset, replicas: int, build: Callabl
         "replicas": replicas,
         "dataset_sha256": dataset.digest,
         "versions": versions,
-    }
+    } | ({"from": origin} if origin else {})
 
 
-def of_another_step(config: dict) -> bool:
-    """Return whether a run is of versions of this package, as 0.1, whose train step was another."""
+def of_another_version(config: dict) -> bool:
+    """Return whether a run is of versions of this package, as 0.1, whose steps or files were others."""
     return str(config["versions"]["gan_tf"]).split(".")[:2] != gan_tf.__version__.split(".")[:2]
 
 
 def differences(before: dict, now: dict) -> list[str]:
-    """Name what keeps a run from being continued to the same bits: settings, replicas, images, versions."""
+    """Name what keeps a run from being continued to the same bits: settings, replicas, images, versions.
+
+    More epochs than before do not.
+    """
     old, new = before["settings"], now["settings"]
-    found = [f"{name}: {old.get(name)} there, {new[name]} asked" for name in new if old.get(name) != new[name]]
+    unlike = [name for name in new if old.get(name) != new[name] and (name != "epochs" or old[name] > new[name])]
+    found = [f"{name}: {old.get(name)} there, {new[name]} asked" for name in unlike]
     found += [
         f"{name}: {before.get(name)} there, {now[name]} here"
         for name in ("build", "replicas")
@@ -84,6 +96,8 @@ def differences(before: dict, now: dict) -> list[str]:
     for name in ("gan_tf", "tensorflow", "keras"):
         if (old := before["versions"].get(name)) != (new := now["versions"].get(name)):
             found.append(f"{name}: {old} there, {new} installed")
+    if any(before.get("from", {}).get(name) != now.get("from", {}).get(name) for name in ORIGIN[1:]):
+        found.append("it started from other networks")
     return found + ["other images"] * (before["dataset_sha256"] != now["dataset_sha256"] and not found)
 
 

@@ -1,6 +1,8 @@
 """Pictures of a GAN while it trains: callbacks that keep them as frames and judge them by scores."""
 
 import importlib.util
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -9,11 +11,11 @@ from tqdm import tqdm
 
 from gan_tf import data, evaluator, gan, plots
 from gan_tf.files import write_png
-from gan_tf.runs.callbacks import Counting, History, Schedule, Signals, add_row
+from gan_tf.runs.callbacks import Counting, History, Schedule, Signals
 from gan_tf.runs.folder import RunError
 
-FRAME_COUNT = 40
 FRAME_GRID = 25  # images in a frame
+SERIES = (39, 180_000)  # frame 39, the 40th, is due after so many images: those of a run by default
 
 
 def drawn(model: gan.GAN, batch: gan.Batch, seed: int) -> np.ndarray:
@@ -25,7 +27,10 @@ def drawn(model: gan.GAN, batch: gan.Batch, seed: int) -> np.ndarray:
 
 
 class Frames(Counting):
-    """Draw the same pictures, 40 times in a training and closest together at first, into frames/. For any `fit`.
+    """Draw the same pictures again and again, closest together at first, into frames/. For any `fit`.
+
+    When is a matter of the images seen and not of how long the training is, so that one that goes on for longer has the
+    frames of one that was planned so. Beside this series there is a frame of the end.
 
     Args:
         folder: in which frames/ is made; a frame's name is the number of images seen by then.
@@ -37,16 +42,21 @@ class Frames(Counting):
     def __init__(self, folder: Path, schedule: Schedule, batch: gan.Batch, seed: int):
         super().__init__()
         self.folder, self.schedule, self.batch, self.seed = folder, schedule, batch, seed
-        self.steps = frame_steps(schedule.total_steps)
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
+        self.drawn_at = -1
         if self.step == 0:
             self.write()
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
-        if any(self.before < step <= self.step for step in self.steps):
+        if frames_due(self.step * self.schedule.images) > frames_due(self.before * self.schedule.images):
+            self.write()
+
+    def on_train_end(self, logs=None):
+        ended = self.step >= self.schedule.total_steps or self.model.stop_training
+        if ended and self.drawn_at != self.step:
             self.write()
 
     def write(self) -> None:
@@ -54,15 +64,26 @@ class Frames(Counting):
         (self.folder / "frames").mkdir(exist_ok=True)
         path = self.folder / "frames" / f"{self.step * self.schedule.images:09d}.png"
         write_png(path, plots.image_grid(drawn(self.model, self.batch, self.seed)))
+        self.drawn_at = self.step
 
 
-def frame_steps(total_steps: int) -> set[int]:
-    """Return the steps after which a frame is taken: close together at first, where most happens."""
-    return {round(total_steps * (i / (FRAME_COUNT - 1)) ** 2.5) for i in range(FRAME_COUNT)}
+def frames_due(images: int) -> int:
+    """Return how many frames of the series are due when so many images were seen; frame i is at c i^2.5 of them."""
+    last, images_by_then = SERIES
+    return 1 + int(last * (images / images_by_then) ** 0.4 + 1e-9)
+
+
+def series(steps: Iterable[int], images: int) -> list[int]:
+    """Return what a training of these steps, each of so many images, has seen when it takes a frame of the series."""
+    seen = [0, *(step * images for step in steps)]
+    return [0, *(now for before, now in itertools.pairwise(seen) if frames_due(now) > frames_due(before))]
 
 
 class Scores(Counting):
     """Judge the averaged generator before the training, every so many steps, and at the end. For any `fit`.
+
+    The newest scores are in the logs of each epoch for the callbacks that come after this one, so that Keras's own can
+    watch them: `EarlyStopping(monitor="frechet_distance", mode="min")`. The best generator is in `history.best`.
 
     Args:
         history: keeps the scores; comes before this one in the list. Its folder gets scores.csv and tensorboard/.
@@ -87,18 +108,22 @@ class Scores(Counting):
         self.history.scored_by = self.evaluator.sha256
         scored = self.history.scores.get("step", [])
         if not scored or (scored[-1] != self.step and (self.step % self.every == 0 or self.is_last())):
-            self.score()
+            self.score(in_turn=self.step % self.every == 0 or not self.is_last())
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
         if self.passed(self.every) or self.is_last():
-            self.score()
+            self.score(in_turn=self.passed(self.every))
+
+    def on_epoch_end(self, epoch, logs=None):
+        if logs is not None:
+            logs |= {name: column[-1] for name, column in list(self.history.scores.items())[3:]}
 
     def is_last(self) -> bool:
         return self.step == self.history.schedule.total_steps
 
-    def score(self) -> None:
-        """Add a row to the history's scores."""
+    def score(self, in_turn: bool) -> None:
+        """Add a row to the history's scores; one that is not in turn is there because the training ends."""
         found = None
         with self.signals.cutting_short():
             fake = self.evaluator.extract(drawn(self.model, self.batch, self.seed))
@@ -107,7 +132,8 @@ class Scores(Counting):
             return
         row = {"step": self.step, "images": self.step * self.history.schedule.images}
         row["seconds"] = round(self.history.seconds, 2)
-        add_row(self.history.scores, row | {name: round(value, 6) for name, value in found.items()})
+        row |= {name: round(value, 6) for name, value in found.items()}
+        self.history.judge(row, self.model.ema_generator.get_weights(), only_of_the_end=not in_turn)
         if self.history.folder:
             self.history.write_table("scores.csv", self.history.scores)
         if self.writer:

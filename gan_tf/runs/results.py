@@ -14,27 +14,31 @@ from gan_tf import UsageError, data, evaluator, gan, models, plots
 from gan_tf.files import one_line, read_csv, write_json, write_png, write_whole
 from gan_tf.runs import pictures
 from gan_tf.runs.folder import RunError, frame_paths, missed_if_unwritable, os_errors_in_one_line, read_config
+from gan_tf.runs.history import Best
 from gan_tf.untrusted import load_model
 
 GIF_BYTES = 300_000
-OUTPUTS = ("generator.keras", "progress.gif", "samples.png", "losses.png")  # in the order in which they are written
+GIF_FRAMES = 40
+NETWORKS = ("generator.keras", "discriminator.keras")
+OUTPUTS = (*NETWORKS, "progress.gif", "samples.png", "losses.png")  # in the order in which they are written
 PRETRAINED = Path(__file__).parent.with_name("pretrained.npz")
 PRETRAINED_SHA256 = "d5e4b75e66f3086f4053fc1c971d8c8897ac0627c0f5158fc50843763903814e"
 
 
-def write_outputs(folder: Path, model: gan.GAN, batch: gan.Batch, seed: int) -> None:
-    """Write a finished run's generator and then the pictures, none of which is worth losing it.
+def write_outputs(folder: Path, model: gan.GAN, batch: gan.Batch, seed: int, best: Best | None = None) -> None:
+    """Write a finished run's networks and then the pictures, none of which is worth losing them.
 
     Args:
         folder: of the run.
         model: trained.
         batch: what samples.png is drawn for, as in `pictures.Frames`.
         seed: of the samples.
+        best: of the generators that were scored, where any was.
     """
-    partial = folder / ".generator.partial.keras"
-    model.ema_generator.save(partial)
-    write_whole(folder / "generator.keras", lambda file: file.write(partial.read_bytes()))
-    partial.unlink()
+    for name, network in zip(NETWORKS, (model.ema_generator, model.discriminator), strict=True):
+        write_network(folder / name, network)
+    if best:
+        write_best(folder, model, best)
 
     views = {
         "progress.gif": lambda path: write_gif(folder, path),
@@ -49,8 +53,29 @@ def write_outputs(folder: Path, model: gan.GAN, batch: gan.Batch, seed: int) -> 
             write(folder / name)
 
 
+def write_network(path: Path, network: keras.Model) -> None:
+    """Write a network as Keras does, but whole or not at all."""
+    partial = path.with_name(f".{path.stem}.partial.keras")
+    network.save(partial)
+    write_whole(path, lambda file: file.write(partial.read_bytes()))
+    partial.unlink()
+
+
+def write_best(folder: Path, model: gan.GAN, best: Best) -> None:
+    """Write the generator with the lowest Fréchet distance, and when it was, and say so."""
+    generator = keras.models.clone_model(model.ema_generator)
+    generator.set_weights(best.weights)
+    write_network(folder / "best_generator.keras", generator)
+    step, images, distance, _ = best
+    write_json(folder / "best.json", {"step": step, "images": images, "frechet_distance": distance})
+    print(
+        f"The best generator by Fréchet distance ({distance:.1f}) is that of step {step:,}: "
+        f"{folder / 'best_generator.keras'}"
+    )
+
+
 def write_gif(folder: str | Path, out: str | Path) -> None:
-    """Make the progress GIF from a run's frames.
+    """Make the progress GIF from a run's frames: from 40 of them, evenly chosen, where there are more.
 
     Raises:
         RunError: there are no frames, or one is damaged, or the GIF cannot be written.
@@ -59,8 +84,8 @@ def write_gif(folder: str | Path, out: str | Path) -> None:
     if not paths:
         raise RunError(f"{folder} holds no frames: run `python -m gan_tf train {folder}` first")
 
-    frames = []
-    for path, seen in paths.items():
+    frames, chosen = [], {*np.linspace(0, len(paths) - 1, GIF_FRAMES).round()}  # the first and the last always
+    for path, seen in (pair for i, pair in enumerate(paths.items()) if i in chosen):
         try:
             frame = np.asarray(Image.open(path).convert("L"))
         except Exception as error:  # Pillow raises many kinds
@@ -100,7 +125,16 @@ def load_generator(folder: str | Path) -> keras.Model:
     Raises:
         RunError: there is none yet, or it is damaged.
     """
-    path = Path(folder) / "generator.keras"
+    return _load(folder, "generator.keras")
+
+
+def load_discriminator(folder: str | Path) -> keras.Model:
+    """Load a finished run's discriminator, from images to logits, as `load_generator` does."""
+    return _load(folder, "discriminator.keras")
+
+
+def _load(folder: str | Path, name: str) -> keras.Model:
+    path = Path(folder) / name
     if not path.exists():
         raise RunError(f"{path} is not there: run `python -m gan_tf train {folder}` to its end first")
     try:

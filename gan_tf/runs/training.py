@@ -1,7 +1,6 @@
 """Train a run: settle what was left open, go back to the newest checkpoint, and `fit` to the end."""
 
 import contextlib
-import dataclasses
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,7 +12,7 @@ import tensorflow as tf
 import gan_tf
 from gan_tf import UsageError, data, gan
 from gan_tf.files import check_memory, remove_partials, write_json
-from gan_tf.runs import checkpoints, devices, recipe
+from gan_tf.runs import checkpoints, devices, plan, recipe, source
 from gan_tf.runs.callbacks import (
     CHECKPOINT_STEPS,
     Checkpoints,
@@ -24,21 +23,10 @@ from gan_tf.runs.callbacks import (
     Signals,
     steps_taken,
 )
-from gan_tf.runs.folder import (
-    RunError,
-    describe,
-    differences,
-    frame_paths,
-    lock,
-    of_another_step,
-    os_errors_in_one_line,
-    read_config,
-)
-from gan_tf.runs.pictures import FRAME_GRID, Frames, Scores
-from gan_tf.runs.results import OUTPUTS, write_outputs
+from gan_tf.runs.folder import RunError, describe, frame_paths, lock, os_errors_in_one_line, read_config
+from gan_tf.runs.pictures import FRAME_GRID, Frames, Scores, series
+from gan_tf.runs.results import write_outputs
 from gan_tf.runs.settings import Settings
-
-DEFAULT_IMAGES = 180_000  # what a run without --epochs shows the networks, about: 3 epochs of MNIST, 120 of the digits
 
 
 class Stopped(gan_tf.Error):
@@ -56,43 +44,44 @@ def train(
     checkpoint_every: int = CHECKPOINT_STEPS,
     build: Callable[[Settings], gan.GAN] = recipe.build,
     callbacks: Iterable[keras.callbacks.Callback] = (),
+    start_from: str | Path | None = None,
 ) -> Path:
-    """Start a run, or continue one that was stopped, and return the path of its progress GIF.
+    """Start a run, or continue one that was stopped or shall have more epochs, and return the path of its progress GIF.
+
+    Continued in either way, it ends with the bits of a run that was asked for all its epochs at once and never stopped.
 
     Args:
-        folder: a folder that holds an unfinished run of the same settings, or nothing yet.
+        folder: a folder that holds a run of the same settings, of as many epochs or fewer, or nothing yet.
         settings: where they leave a choice ("auto", None), an earlier part of the run has made it already.
         evaluate_every: steps from one evaluation to the next, or None for no evaluation; the training is the same.
         checkpoint_every: steps from one checkpoint to the next: what a kill costs at most. The training is the same.
         build: makes the compiled GAN of the settings; a run is continued with the one that it began with.
         callbacks: of your own, called before a checkpoint is written. A run that is continued in the middle of an
-            epoch calls `fit` twice. What they hold themselves is not in the checkpoints.
+            epoch calls `fit` twice. What they hold themselves is not in the checkpoints. A run that they end is
+            finished; asked for more epochs, it goes on from there.
+        start_from: a finished run whose averaged generator and discriminator the training starts from; optimizers and
+            the count of steps are new. What was not asked for of the networks' settings is what that run has.
 
     Raises:
-        RunError: the folder holds something else, or cannot be written, or the losses became NaN.
+        RunError: the folder holds something else, or cannot be written, or the losses became NaN, or there is no such
+            run to start from.
         Stopped: SIGINT or SIGTERM came; everything is saved.
         data.DataError: the dataset cannot be used.
         evaluator.EvaluatorError: the evaluator cannot be used.
         devices.LostWorkerError: another worker is gone.
-        UsageError: the batch size is larger than the dataset or the memory, or does not fit the replicas.
+        UsageError: the batch size is larger than the dataset or the memory, or does not fit the replicas; the
+            networks to start from are others than those that were asked for.
     """
     folder = Path(folder)
     config = read_config(folder)
-    if config and of_another_step(config):
-        old = config["versions"]["gan_tf"]
-        raise RunError(
-            f"{folder} holds another run, of gan_tf {old}, whose train step is not that of {gan_tf.__version__}; "
-            "name another folder"
-        )
-
-    settings, strategy = choose_devices(settings, config)
-    settings, dataset = resolve(settings, config, build)
-    asked = describe(settings, dataset, strategy.num_replicas_in_sync, build)
-    finished = config is not None and all((folder / name).exists() for name in OUTPUTS)
-    if finished:
-        asked["versions"] = config["versions"]  # nothing is left to be continued with others
-    if config and (different := differences(config, asked)):
-        raise RunError(f"{folder} holds another run ({'; '.join(different)}); ask for the same, or name another folder")
+    plan.check_step(folder, config)
+    origin = source.origin(folder, config, start_from)
+    settings = source.settle(settings, origin, config)
+    settings, strategy = plan.choose_devices(settings, config)
+    plan.check_callbacks(callbacks := list(callbacks), strategy)
+    settings, dataset = plan.resolve(settings, config, build)
+    asked = describe(settings, dataset, strategy.num_replicas_in_sync, build, origin)
+    asked, finished = plan.agree(folder, config, asked)
     if finished:
         print(f"{folder} is finished already; nothing was changed.")
         return folder / "progress.gif"
@@ -102,23 +91,29 @@ def train(
         if folder.exists() and chief:
             with lock(folder):
                 pass  # who is refused is told before anything is built
+        if config and config["settings"]["epochs"] < settings.epochs:
+            plan.check_schedules(folder, settings, config["settings"]["epochs"], build)
+        begins = not checkpoints.paths(folder / "checkpoints")
+        networks = source.load(folder, origin) if origin and begins else None
         with strategy.scope():
             keras.utils.set_random_seed(settings.seed)  # of the order of the images, too, whatever `build` does
             model = build(settings)
+        if networks:
+            source.start(model, origin, networks)
         run = Run(folder, asked, settings, dataset, strategy, model)
         history = History(schedule_of(run), folder if chief else None)
         check_memory(recipe.step_bytes(model, settings.batch_size), f"a step of batch_size {settings.batch_size}")
 
-        with taken(folder, config, asked) if chief else contextlib.nullcontext():
+        with taken(folder, config) if chief else contextlib.nullcontext():
             go_back(run, history)
             signals = Signals()
             shown, saved = [], []  # by the chief alone
             if chief:
                 shown = shown_by(run, history, evaluate_every, signals)
-                saved = [Checkpoints(folder / "checkpoints", history, checkpoint_every, json.dumps(asked))]
+                saved = [Checkpoints(folder / "checkpoints", history, checkpoint_every, json.dumps(run.at_the_end))]
             fit(run, [FiniteLosses(), history, *shown, *callbacks, *saved, signals], signals)
             if chief:
-                write_outputs(folder, model, first_rows(run, "train", 100), settings.seed)
+                finish(run, history)
             devices.wait_for_all(strategy)
     return folder / "progress.gif"
 
@@ -127,46 +122,16 @@ class Run(NamedTuple):
     """What a training is of."""
 
     folder: Path
-    config: dict  # what config.json holds
+    config: dict  # what config.json holds meanwhile
     settings: Settings  # resolved, without "auto" or None
     dataset: data.Dataset
     strategy: tf.distribute.Strategy
     model: gan.GAN
 
-
-def choose_devices(settings: Settings, config: dict | None) -> tuple[Settings, tf.distribute.Strategy]:
-    """Settle on which devices to train; it must be the first thing that TensorFlow does in this process."""
-    name = settings.devices
-    if name == "auto":
-        several = len(tf.config.list_physical_devices("GPU")) > 1
-        name = config["settings"].get("devices", "one") if config else "mirrored" if several else "one"
-    strategy = devices.strategy(name)
-    if settings.batch_size % strategy.num_replicas_in_sync:
-        raise UsageError(
-            f"batch_size must be a multiple of the {strategy.num_replicas_in_sync} replicas, got {settings.batch_size}"
-        )
-    if name == "multiworker" and settings.precision == "auto":
-        raise UsageError("precision must be named for several workers: each would choose for itself")
-    return dataclasses.replace(settings, devices=name), strategy
-
-
-def resolve(
-    settings: Settings, config: dict | None, build: Callable[[Settings], gan.GAN] = recipe.build
-) -> tuple[Settings, data.Dataset]:
-    """Settle what the settings left open, as the run did before where there was one, and load the dataset."""
-    before = config["settings"] if config else {}
-    name = before.get("dataset", "auto") if settings.dataset == "auto" else settings.dataset
-    dataset = data.load(name)
-    if settings.batch_size > len(dataset.x_train):
-        raise UsageError(
-            f"batch_size must be at most the {len(dataset.x_train)} training images, got {settings.batch_size}"
-        )
-    epochs = settings.epochs or before.get("epochs") or max(1, round(DEFAULT_IMAGES / len(dataset.x_train)))
-    settings = dataclasses.replace(settings.with_model_defaults(), dataset=dataset.name, epochs=epochs)
-    if settings.precision == "auto":
-        precision = before.get("precision") or recipe.fastest_precision(settings, dataset, build)
-        settings = dataclasses.replace(settings, precision=precision)
-    return settings, dataset
+    @property
+    def at_the_end(self) -> dict:
+        """What config.json holds when the run is finished: as if it had been asked for all its epochs at once."""
+        return {key: value for key, value in self.config.items() if key != "finished_epochs"}
 
 
 def schedule_of(run: Run) -> Schedule:
@@ -179,25 +144,43 @@ def schedule_of(run: Run) -> Schedule:
 
 
 @contextlib.contextmanager
-def taken(folder: Path, config: dict | None, asked: dict):
-    """Hold a run folder whose config.json says what was asked, and in which nobody was since it said `config`."""
+def taken(folder: Path, config: dict | None):
+    """Hold a run folder in which nobody was since config.json said `config`."""
     folder.mkdir(parents=True, exist_ok=True)
     with lock(folder):
         if read_config(folder) != config:  # until the lock was held, somebody else could write
             raise RunError(f"another process has begun a run in {folder} meanwhile; ask again, or name another")
-        write_json(folder / "config.json", asked)
-        remove_partials(folder)
         yield
 
 
 def go_back(run: Run, history: History) -> None:
-    """Go back to the newest checkpoint, if there is one, and drop the frames that came after it."""
+    """Go back to the newest checkpoint, if there is one; then begin to write.
+
+    config.json comes first: from then on a run that goes on to more epochs is not finished, whatever happens. Frames
+    that are of no series or came after the checkpoint are dropped.
+    """
     if records := checkpoints.restore(run.folder / "checkpoints", run.model, run.config):
         history.restore(records)
     if devices.is_chief(run.strategy):
+        write_json(run.folder / "config.json", run.config)
+        remove_partials(run.folder)
+        kept = series(history.losses.get("step", []), history.schedule.images)
         for path, seen in frame_paths(run.folder).items():
-            if seen > steps_taken(run.model) * history.schedule.images:
+            if seen not in kept:
                 path.unlink()
+
+
+def finish(run: Run, history: History) -> None:
+    """Write what is made of a run, and say so where its epochs are not over."""
+    epoch, rest = divmod(steps_taken(run.model), history.schedule.steps_per_epoch)
+    if epoch < run.settings.epochs:
+        place = f"in epoch {epoch + 1}" if rest else f"after epoch {epoch}"
+        print(f"{run.folder} was ended by a callback {place} of {run.settings.epochs}")
+    if run.at_the_end != run.config:
+        (run.folder / "metrics.json").unlink(missing_ok=True)  # the scores of the generator that is replaced now
+    write_outputs(run.folder, run.model, first_rows(run, "train", 100), run.settings.seed, history.best)
+    if run.at_the_end != run.config:
+        write_json(run.folder / "config.json", run.at_the_end)
 
 
 def shown_by(run: Run, history: History, evaluate_every: int | None, signals: Signals) -> list:
