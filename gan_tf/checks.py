@@ -1,86 +1,31 @@
 """What would train wrongly and say nothing, refused in one line: networks, what `compile` is given, and batches."""
 
+import inspect
+import math
+import numbers
 import re
 from collections.abc import Callable
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from gan_tf import UsageError
+from gan_tf import UsageError, replicas
 
 Batch = dict[str, tf.Tensor]
 
-# Names of functions and layers, in lower case and without underscores.
-SQUASHED = {
-    "sigmoid",
-    "hardsigmoid",
-    "logsigmoid",
-    "softmax",
-    "logsoftmax",
-    "sparsemax",
-    "tanh",
-    "hardtanh",
-    "softsign",
-}
-NEVER_BELOW_0 = {"sigmoid", "hardsigmoid", "softmax", "sparsemax", "relu", "relu6", "softplus", "exponential", "exp"}
-PASSING_ON = {"flatten", "reshape", "permute", "transpose", "squeeze", "expanddims", "getitem", "cast", "identity"}
-PASSING_ON |= {"dropout", "spatialdropout2d", "gaussiannoise", "gaussiandropout", "activityregularization"}
-PASSING_ON |= {"cropping2d", "zeropadding2d", "upsampling2d", "resizing", "averagepooling2d", "maxpooling2d"}
-PASSING_ON |= {"globalaveragepooling2d", "globalmaxpooling2d", "mean"}
 LIMIT = 1.001  # of a pixel; whoever resizes images by a good filter is rounded off it
 
 CONVERSIONS = "convert uint8 images by data.to_float(images), images in [0, 1] by 2 * images - 1"
 MARK = "<gan_tf> {} </gan_tf>"  # by which our own line is found again in what TensorFlow says when a graph stops
 
 
-def check_networks(generator: keras.Model, discriminator: keras.Model) -> None:
-    """Refuse networks that cannot play, or whose last layer shows that they would play badly.
-
-    Raises:
-        UsageError: a network does not know its input, the two do not fit, or one ends in the wrong activation.
-    """
-    for name, network in (("generator", generator), ("discriminator", discriminator)):
-        if not isinstance(network, keras.Model) or not getattr(network, "inputs", None):
-            raise UsageError(f"the {name} must be a Sequential or functional model that begins with keras.Input")
-    if len(generator.outputs) > 1:
-        raise UsageError(f"the generator must have one output, its images, and has {len(generator.outputs)}")
-
-    made, read = generator.outputs[0].shape[1:], discriminator.inputs[0].shape[1:]
-    if made != read:
-        raise UsageError(f"the generator makes {made}, the discriminator reads {read}: the two shapes must be equal")
-    if (end := last_activation(discriminator)) in SQUASHED:
-        raise UsageError(f"the discriminator ends in {end}, and the losses take logits: end it in Dense(1) alone")
-    if len(made) == 3 and (end := last_activation(generator)) in NEVER_BELOW_0:
-        raise UsageError(f"the generator ends in {end}, which is never below 0: images are in [-1, 1], end it in tanh")
-
-
-def last_activation(network: keras.Model) -> str:
-    """Return the name of what a network's first output comes from, as far as its layers show: "tanh", "dense"."""
-    tensor = network.outputs[0]
-    while True:
-        layer, node, index = tensor._keras_history
-        if isinstance(layer, keras.Model):
-            tensor = layer.outputs[index]
-            continue
-
-        function = _function(layer)
-        if function not in PASSING_ON and not (function == "linear" and isinstance(layer, keras.layers.Activation)):
-            return function if function != "linear" else _plain(type(layer).__name__)
-        inputs = layer._inbound_nodes[node].input_tensors
-        if not inputs:
-            return function
-        tensor = inputs[0]
-
-
-def _function(layer) -> str:
-    if isinstance(layer, keras.layers.Wrapper):
-        return _function(layer.layer)
-    function = getattr(layer, "activation", None) or getattr(layer, "function", None) or type(layer)
-    return _plain(getattr(function, "__name__", type(function).__name__))
-
-
-def _plain(name: str) -> str:
-    return name.lower().replace("_", "")
+def check_numbers(ema_decay: float, seed: int) -> None:
+    """Refuse a decay or a seed that cannot be."""
+    if not 0.0 <= ema_decay < 1.0:
+        raise UsageError(f"ema_decay must be in [0, 1), got {ema_decay}")
+    if not isinstance(seed, numbers.Integral):
+        raise UsageError(f"seed must be a whole number, got {seed!r:.50}")
 
 
 def check_compile(
@@ -100,10 +45,12 @@ def check_compile(
             raise UsageError(f"{name} must be a whole number of at least 1, got {number!r}")
     if jit_compile and jit_compile != "auto":
         raise UsageError("jit_compile=True cannot be had: XLA makes this step slower on a CPU; leave it out")
-    if augment is not None and not callable(augment):
+    if steps_per_execution > 1 and count > 1:
+        raise UsageError(f"steps_per_execution must be 1 on {count} replicas, got {steps_per_execution}")
+    if augment is not None and (not callable(augment) or isinstance(augment, keras.Layer)):
         raise UsageError(f"augment must be a function of (images, seed), got {augment!r:.50}")
 
-    _check_optimizers(optimizers, count)
+    check_optimizers(optimizers, count)
     _check_penalties(penalties, count)
     if tf.distribute.get_strategy() is not strategy:
         raise UsageError("compile the GAN in the same `with strategy.scope():` in which it was made")
@@ -111,7 +58,8 @@ def check_compile(
     check_scope(strategy, {"generator's optimizer": optimizers[0], "discriminator's optimizer": optimizers[1]})
 
 
-def _check_optimizers(optimizers: list[keras.optimizers.Optimizer], count: int) -> None:
+def check_optimizers(optimizers: list[keras.optimizers.Optimizer], count: int) -> None:
+    """Refuse two optimizers that are one, and what would work for one replica, or one weight, by itself."""
     if optimizers[0] is optimizers[1]:
         raise UsageError("each player needs an optimizer of its own: two objects, not one given twice")
     for optimizer in optimizers:
@@ -121,6 +69,25 @@ def _check_optimizers(optimizers: list[keras.optimizers.Optimizer], count: int) 
         clips = [name for name in ("clipnorm", "clipvalue", "global_clipnorm") if getattr(inner, name, None)]
         if clips and count > 1:
             raise UsageError(f"{clips[0]} would clip each of the {count} replicas' gradients by itself; leave it out")
+        if inner.gradient_accumulation_steps and count > 1:
+            raise UsageError(f"gradient_accumulation_steps cannot be had on {count} replicas; leave it out")
+
+
+def trained(gan: keras.Model, player: str, loss: tf.Tensor) -> list:
+    """Return the weights of a player that its optimizer changes.
+
+    Raises:
+        UsageError: there are none, or others than when the GAN was compiled; or the loss is not one number.
+    """
+    weights, optimizer = getattr(gan, player).trainable_variables, getattr(gan, f"{player}_optimizer")
+    if not weights:
+        raise UsageError(f"the {player} has no weights to train: set its `trainable` to True")
+    known = {id(variable) for variable in getattr(optimizer, "inner_optimizer", optimizer)._trainable_variables}
+    if optimizer.built and not {id(weight) for weight in weights} <= known:
+        raise UsageError(f"weights of the {player} were unfrozen after `compile`: compile again")
+    if loss.shape.rank:
+        raise UsageError(f"the {player}'s loss must be one number, a mean over the batch, and has shape {loss.shape}")
+    return weights
 
 
 def _check_penalties(penalties: list, count: int) -> None:
@@ -146,17 +113,73 @@ def check_weights(given: dict) -> None:
         raise UsageError("a GAN takes no sample_weight; leave it out")
 
 
-def check_callback(callback: keras.callbacks.Callback) -> None:
+def listed(callbacks) -> list[keras.callbacks.Callback]:
+    """Return callbacks as a list, in whatever form `fit` was given them."""
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return list(callbacks.callbacks)
+    return list(callbacks) if isinstance(callbacks, list | tuple) else [callbacks] * (callbacks is not None)
+
+
+def check_callback(callback: keras.callbacks.Callback, optimizer) -> None:
     """Refuse a callback of Keras that would fail after an epoch is paid for."""
     name = type(callback).__name__
     if isinstance(callback, keras.callbacks.SwapEMAWeights):
         raise UsageError("the GAN shows and saves its own average, ema_generator: leave SwapEMAWeights out")
-    undecided = getattr(callback, "mode", "") == "auto" and callback.monitor not in ("loss", "val_loss")
-    if undecided and getattr(callback, "save_best_only", True):
+    if isinstance(callback, keras.callbacks.LearningRateScheduler | keras.callbacks.ReduceLROnPlateau):
+        optimizer.check_rates()
+    if getattr(callback, "mode", "") == "auto" and callback.monitor not in ("loss", "val_loss"):
         raise UsageError(f'{name} cannot know which {callback.monitor} is best: give it mode="min" or mode="max"')
 
 
-def as_batch(given, image_shape: tuple, labelled: bool) -> Batch:
+def check_arrays(gan: keras.Model, given: dict) -> None:
+    """Refuse arguments of `fit` whose last batch of images, held-out ones too, could not be cut as it must be."""
+    images, held_out, size = given.get("x"), given.get("validation_data"), given.get("batch_size")
+    count = gan.distribute_strategy.num_replicas_in_sync
+    if is_array(images) and not given.get("steps_per_epoch"):
+        kept = math.floor(len(images) * (1.0 - given.get("validation_split", 0.0)))
+        check_division(kept, size, gan.critic_steps * count)
+        check_division(len(images) - kept, given.get("validation_batch_size") or size, count)
+
+    held_out = held_out[0] if isinstance(held_out, list | tuple) else held_out
+    if is_array(held_out) and not given.get("validation_steps"):
+        check_division(len(held_out), given.get("validation_batch_size") or size, count)
+
+
+def is_array(given) -> bool:
+    """Return whether Keras would cut this into batches itself."""
+    return isinstance(given, np.ndarray | tf.Tensor)
+
+
+def check_division(count: int, size: int | None, parts: int) -> None:
+    """Refuse arrays of so many images if not each of their batches is as large for each replica and critic's step."""
+    size = size or 32
+    if count % size % parts or min(size, count) % parts:
+        raise UsageError(
+            f"{count} images in batches of {size}: each must divide by {parts} (critic_steps x replicas), the last "
+            "one, too; leave some images out, or use data.batches"
+        )
+
+
+def check_held_out(gan: keras.Model, given, size: int | None) -> None:
+    """Look at the first batch of held-out images before an epoch is paid for; what can be read only once is left."""
+    if isinstance(given, tf.data.Dataset):
+        batch = next(iter(given.take(1)), None)
+    elif is_array(given) or isinstance(given, tuple | list):
+        batch = tf.nest.map_structure(lambda x: x[: size or 32], given)
+    else:
+        return
+    if batch is not None:
+        in_range(as_batch(batch, gan)["images"], due=True)
+
+
+def as_tuples(given):
+    """Return a Python generator of batches as one of tuples, the only form in which Keras takes any."""
+    if not inspect.isgenerator(given):
+        return given
+    return (batch if isinstance(batch, tuple) else (batch,) for batch in given)
+
+
+def as_batch(given, gan: keras.Model) -> Batch:
     """Return a batch as a dict of `images`, float32, and perhaps `labels`, from any form in which Keras hands it on.
 
     Raises:
@@ -173,9 +196,24 @@ def as_batch(given, image_shape: tuple, labelled: bool) -> Batch:
     if "images" not in batch or isinstance(batch["images"], list | tuple | dict):
         found = ", ".join(map(str, batch)) if isinstance(images, dict) else "a list of arrays"
         raise UsageError(f"a batch is images, (images, labels) or a dict with `images`, got {found}")
-    if labelled and "labels" not in batch:
+    if gan.labelled and "labels" not in batch:
         raise UsageError("a network has a second input, for labels: give batches of (images, labels)")
-    return batch | {"images": _as_float(batch["images"], tuple(image_shape))}
+
+    batch["images"] = _as_float(batch["images"], tuple(gan.generator.outputs[0].shape[1:]))
+    if "labels" in batch:
+        batch["labels"] = tf.convert_to_tensor(batch["labels"])
+        _check_labels(batch, [player.inputs[1] for player in (gan.generator, gan.discriminator) if player.inputs[1:]])
+    return batch
+
+
+def _check_labels(batch: Batch, inputs: list) -> None:
+    (count, *found), (images, *_) = batch["labels"].shape, batch["images"].shape
+    if None not in (count, images) and count != images:
+        raise UsageError(f"there must be as many labels as images, got {count} of {images}")
+    for one in inputs:
+        expected = tuple(one.shape[1:])
+        if not any(tf.TensorShape(shape).is_compatible_with(expected) for shape in (found, [*found, 1])):
+            raise UsageError(f"labels of {tuple(found)}, where a network takes {expected}")
 
 
 def _as_float(images, expected: tuple) -> tf.Tensor:
@@ -210,16 +248,22 @@ def in_range(images: tf.Tensor, due: tf.Tensor | bool) -> tf.Tensor:
 
 
 def divisible(images: tf.Tensor, critic_steps: int) -> tf.Tensor:
-    """Return the images; where they cannot be cut into a part for each of the critic's steps, refuse or stop."""
-    size = images.shape[0]
-    if size is not None and size % critic_steps:
-        raise UsageError(f"a batch must divide by critic_steps, got {size} images for {critic_steps} steps")
-    if size is not None or critic_steps == 1:
+    """Return the images; refuse or stop where they are not as many for each of the critic's steps and each replica."""
+    size, count = images.shape[0], replicas.replica()[1]
+    if size is not None:
+        if size % critic_steps:
+            raise UsageError(f"a batch must divide by critic_steps, got {size} images for {critic_steps} steps")
         return images
 
-    wrong = MARK.format(f"a batch must divide by critic_steps, {critic_steps}; use drop_remainder")
-    with tf.control_dependencies([tf.debugging.Assert(tf.shape(images)[0] % critic_steps == 0, [wrong])]):
-        return tf.identity(images)
+    good = [(tf.shape(images)[0] % critic_steps == 0, f"critic_steps, {critic_steps}")] * (critic_steps > 1)
+    if count > 1:
+        here = tf.cast(tf.shape(images)[0], tf.float32)
+        good.append((replicas.mean_over_replicas(here) == here, f"the {count} replicas"))
+    for fits, by in good:
+        line = MARK.format(f"a batch must divide by {by}; use drop_remainder")
+        with tf.control_dependencies([tf.debugging.Assert(fits, [line])]):
+            images = tf.identity(images)
+    return images
 
 
 def in_one_line(function: Callable) -> Callable:

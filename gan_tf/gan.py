@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from gan_tf import UsageError, checks, data, losses, optimizers, replicas
+from gan_tf import UsageError, checks, data, losses, optimizers, players, replicas
 from gan_tf.checks import Batch
 from gan_tf.two_players import TwoPlayers
 
@@ -82,14 +82,11 @@ class GAN(TwoPlayers):
 
     def __init__(self, generator: keras.Model, discriminator: keras.Model, *, ema_decay: float = 0.998, seed: int = 0):
         super().__init__(name="gan")
-        checks.check_networks(generator, discriminator)
-        if not 0.0 <= ema_decay < 1.0:
-            raise UsageError(f"ema_decay must be in [0, 1), got {ema_decay}")
+        players.check(generator, discriminator, own_inputs=type(self).generator_inputs is not GAN.generator_inputs)
+        checks.check_numbers(ema_decay, seed)
         self.generator = generator
         self.discriminator = discriminator
-        self.ema_generator = keras.models.clone_model(generator)
-        self.ema_generator.name = "ema_generator"
-        self.ema_generator.set_weights(generator.get_weights())
+        self.ema_generator = players.copied(generator, "ema_generator")
         self.ema_decay = ema_decay
         self.seed = seed
         self.latent_dim = generator.inputs[0].shape[-1]
@@ -135,15 +132,15 @@ class GAN(TwoPlayers):
             run_eagerly: take each step as Python, to look into it.
             jit_compile: only False: XLA made this step slower on a CPU, and knows no refusal in the middle of a graph.
         """
-        players = [optimizers.named(optimizer) for optimizer in (generator_optimizer, discriminator_optimizer)]
+        given = [optimizers.named(optimizer) for optimizer in (generator_optimizer, discriminator_optimizer)]
         penalties, loss = [Penalty(*penalty) for penalty in penalties], losses.named(loss)
-        checks.check_compile(self, players, penalties, augment, critic_steps, steps_per_execution, jit_compile)
+        checks.check_compile(self, given, penalties, augment, critic_steps, steps_per_execution, jit_compile)
 
-        players = [replicas.scaled(optimizer, self.dtype_policy.name) for optimizer in players]
-        self.generator_optimizer, self.discriminator_optimizer = players
+        self.generator_optimizer = replicas.scaled(given[0], self.generator)
+        self.discriminator_optimizer = replicas.scaled(given[1], self.discriminator)
         self.generator_optimizer.build(self.generator.trainable_variables)
         self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-        both = optimizers.PlayersOptimizer(*players)
+        both = optimizers.PlayersOptimizer(self)
         options = {"run_eagerly": run_eagerly, "jit_compile": False, "auto_scale_loss": False}
         super().compile(optimizer=both, steps_per_execution=steps_per_execution, **options)
 
@@ -244,8 +241,7 @@ class GAN(TwoPlayers):
 
     def update(self, player: str, tape: tf.GradientTape, loss: tf.Tensor) -> list[tf.Tensor]:
         """Let a player's optimizer take its step, and return the gradients, of this replica's part of the batch."""
-        if not (weights := getattr(self, player).trainable_variables):
-            raise UsageError(f"the {player} has no weights to train: set its `trainable` to True")
+        weights = checks.trained(self, player, loss)
         optimizer, count = getattr(self, f"{player}_optimizer"), replicas.replica()[1]
 
         # Replicas' gradients are summed, so that each counts for 1 / count. The scale is 1, except in mixed_float16,
@@ -253,7 +249,7 @@ class GAN(TwoPlayers):
         scale = optimizer.scale_loss(tf.ones_like(loss)) / count
         gradients = tape.gradient(loss, weights, output_gradients=scale)
         optimizer.apply(gradients, weights)
-        return [None if gradient is None else gradient / scale for gradient in gradients]
+        return [None if gradient is None else gradient / tf.cast(scale, gradient.dtype) for gradient in gradients]
 
     def _penalty(self, critic, real: tf.Tensor, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         total = 0.0
@@ -272,14 +268,15 @@ class GAN(TwoPlayers):
         step = tf.cast(self.steps_taken, tf.float32)
         decay = tf.minimum(self.ema_decay, step / (step + 3.0))
         for average, weight in zip(self.ema_generator.weights, self.generator.weights, strict=True):
-            average.assign(decay * average + (1.0 - decay) * weight)
+            share = tf.cast(decay, average.dtype)
+            average.assign(share * average + (1.0 - share) * weight)
 
     def _begin(self, batch, evaluating: bool = False) -> tuple[Batch, tf.Tensor]:
         self.logs, self.evaluating = {}, evaluating
-        batch = checks.as_batch(batch, self.generator.outputs[0].shape[1:], self.labelled)
+        batch = checks.as_batch(batch, self)
         step = tf.convert_to_tensor(self.steps_taken)
-        images = checks.in_range(batch["images"], evaluating or step == self.checked_at)
-        images = checks.divisible(images, 1 if evaluating else self.critic_steps)
+        first = self.trackers["loss"].count == 0 if evaluating else step == self.checked_at
+        images = checks.divisible(checks.in_range(batch["images"], first), 1 if evaluating else self.critic_steps)
         return batch | {"images": images}, tf.stack([tf.constant(self.seed, tf.int64), step])
 
     def _log_losses(self, generator_loss: tf.Tensor, discriminator_loss: tf.Tensor) -> dict[str, tf.Tensor]:

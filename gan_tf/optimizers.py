@@ -1,5 +1,7 @@
 """Two players' optimizers, as the one that Keras's callbacks look for at `model.optimizer`."""
 
+import weakref
+
 import keras
 
 from gan_tf import UsageError
@@ -44,9 +46,9 @@ class PlayersOptimizer(keras.optimizers.Optimizer):
     halved is halved for both, and two time-scales (Heusel et al. 2017) stay two.
     """
 
-    def __init__(self, generator: keras.optimizers.Optimizer, discriminator: keras.optimizers.Optimizer):
+    def __init__(self, model: keras.Model):
         super().__init__(learning_rate=0.0, name="players")
-        self.generator, self.discriminator = generator, discriminator
+        self._model = weakref.ref(model)  # which may be given other optimizers
         self.built, self.ratio, self.complete = True, None, True
 
     def __setattr__(self, name: str, value) -> None:
@@ -55,38 +57,45 @@ class PlayersOptimizer(keras.optimizers.Optimizer):
             raise UsageError(f"a GAN has two optimizers: set {name} of generator_optimizer and discriminator_optimizer")
         super().__setattr__(name, value)
 
+    def players(self) -> tuple[keras.optimizers.Optimizer, keras.optimizers.Optimizer]:
+        """Return the generator's optimizer and the discriminator's."""
+        return self._model().generator_optimizer, self._model().discriminator_optimizer
+
     @property
     def learning_rate(self) -> Rate:
-        return Rate(self, float(keras.ops.convert_to_numpy(self.generator.learning_rate)))
+        return Rate(self, float(keras.ops.convert_to_numpy(self.players()[0].learning_rate)))
 
     @learning_rate.setter
     def learning_rate(self, value: float) -> None:
-        players = (self.generator, self.discriminator)
-        for player in players:
-            config = getattr(player, "inner_optimizer", player).get_config()
-            if not isinstance(config["learning_rate"], float):
-                raise UsageError("a player's learning rate is a schedule, which nothing else can set: give it a number")
-
-        before = [float(keras.ops.convert_to_numpy(player.learning_rate)) for player in players]
+        self.check_rates(value)
+        before = [float(keras.ops.convert_to_numpy(player.learning_rate)) for player in self.players()]
         if before[0] > 0.0:
             self.ratio = before[1] / before[0]
         if self.ratio is None:
             raise UsageError("the generator's learning rate is 0, of which the discriminator's is no multiple")
-        self.generator.learning_rate = value
-        self.discriminator.learning_rate = self.ratio * float(value)
+        for player, rate in zip(self.players(), (value, self.ratio * float(value)), strict=True):
+            player.learning_rate = rate
+
+    def check_rates(self, value: float = 0.0) -> None:
+        """Refuse to set the rates where one of them, or what it shall be, is a schedule."""
+        rates = [getattr(player, "inner_optimizer", player).get_config()["learning_rate"] for player in self.players()]
+        if not all(isinstance(rate, float) for rate in rates):
+            raise UsageError("a player's learning rate is a schedule, which nothing else can set: give it a number")
+        if isinstance(value, keras.optimizers.schedules.LearningRateSchedule):
+            raise UsageError("model.optimizer.learning_rate takes a number; give a schedule to each optimizer")
 
     @property
     def iterations(self):
         """The steps of the generator."""
-        return self.generator.iterations
+        return self.players()[0].iterations
 
     @property
     def variables(self) -> list:
-        return [*self.generator.variables, *self.discriminator.variables]
+        return [variable for player in self.players() for variable in player.variables]
 
     def get_config(self) -> dict:
-        players = {"generator": self.generator, "discriminator": self.discriminator}
-        return {name: keras.saving.serialize_keras_object(player) for name, player in players.items()}
+        names = ("generator", "discriminator")
+        return dict(zip(names, map(keras.saving.serialize_keras_object, self.players()), strict=True))
 
     def apply(self, grads, trainable_variables=None):
         """Refuse: whose gradients would they be?"""
@@ -96,7 +105,10 @@ class PlayersOptimizer(keras.optimizers.Optimizer):
         """Do nothing at the end of `fit`: neither player's optimizer averages weights."""
 
     def save_own_variables(self, store) -> None:
-        """Store nothing: each player's optimizer stores its own."""
+        """Store the proportion of the rates; each player's optimizer stores its own."""
+        if self.ratio is not None:
+            store["ratio"] = self.ratio
 
     def load_own_variables(self, store) -> None:
-        """Load nothing."""
+        """Load what was stored."""
+        self.ratio = float(store["ratio"][()]) if "ratio" in store.keys() else None  # noqa: SIM118, a file of HDF5

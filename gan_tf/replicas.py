@@ -60,18 +60,26 @@ def _own_seed(next_seed, ordered: bool = True) -> tf.Tensor:
     return seed + tf.cast(tf.stack([replica()[0], 0]), seed.dtype)
 
 
-def scaled(optimizer: keras.optimizers.Optimizer, policy: str) -> keras.optimizers.Optimizer:
-    """Return an optimizer that scales its player's loss where the policy is "mixed_float16"; Keras sees to one only."""
+def scaled(optimizer: keras.optimizers.Optimizer, network: keras.Model) -> keras.optimizers.Optimizer:
+    """Return an optimizer that scales its player's loss where a layer computes in float16: see `SharedLossScale`."""
+    in_float16 = any(layer.dtype_policy.name == "mixed_float16" for layer in network._flatten_layers())
     already = isinstance(optimizer, keras.optimizers.LossScaleOptimizer)
-    return SharedLossScale(optimizer) if policy == "mixed_float16" and not already else optimizer
+    return SharedLossScale(optimizer) if in_float16 and not already else optimizer
 
 
 @keras.saving.register_keras_serializable(package="gan_tf")
 class SharedLossScale(keras.optimizers.LossScaleOptimizer):
     """Loss scaling that skips a step on all replicas where a gradient overflowed on any of them.
 
-    Keras asks the first replica only (or each for itself), before the gradients are summed.
+    Keras asks the first replica only (or each for itself), before the gradients are summed. Without a scale, small
+    gradients would be rounded to zero.
     """
+
+    def __setattr__(self, name: str, value) -> None:
+        """Hand on what is set for the step, which the optimizer inside takes."""
+        inner = self.__dict__.get("inner_optimizer")
+        takes = inner is not None and name in ("clipnorm", "clipvalue", "global_clipnorm", "weight_decay")
+        setattr(inner, name, value) if takes else super().__setattr__(name, value)
 
     def check_finite(self, grads):
         """Return whether all gradients of all replicas are finite, a bool scalar."""

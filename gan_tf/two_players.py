@@ -7,7 +7,8 @@ from collections.abc import Callable
 
 import keras
 
-from gan_tf import UsageError, checks, losses
+from gan_tf import UsageError, checks, losses, optimizers
+from gan_tf.files import one_line
 
 PLAYERS = ("generator", "discriminator")
 serialise, deserialise = keras.saving.serialize_keras_object, keras.saving.deserialize_keras_object
@@ -31,21 +32,45 @@ class TwoPlayers(keras.Model):
         unused = {name for name, tracker in self.trackers.items() if tracker.count == 0}
         return {name: result for name, result in super().get_metrics_result().items() if name not in unused}
 
+    @property
+    def optimizer(self) -> optimizers.PlayersOptimizer | None:
+        """Both players' optimizers as one, for callbacks."""
+        return self.__dict__.get("_both")
+
+    @optimizer.setter
+    def optimizer(self, both: optimizers.PlayersOptimizer | None) -> None:
+        if not isinstance(both, optimizers.PlayersOptimizer | None):
+            raise UsageError("a GAN has two optimizers: compile it with both")
+        self.__dict__["_both"] = both
+
     def fit(self, *args, **options):
-        """Train, as any Keras model; what a GAN cannot do is refused before the first step."""
-        given = inspect.signature(super().fit).bind(*args, **options).arguments
+        """Train, as any Keras model; what can be seen to go wrong is refused before the first step."""
+        bound = inspect.signature(super().fit).bind(*args, **options)
+        given = bound.arguments
+        if not self.compiled:
+            return super().fit(*args, **options)  # which Keras refuses
+
         checks.check_weights(given)
-        callbacks = given.get("callbacks") or []
-        for callback in callbacks if isinstance(callbacks, list | tuple) else [callbacks]:
-            checks.check_callback(callback)
+        checks.check_arrays(self, given)
+        if given.get("validation_data") is not None:
+            checks.check_held_out(self, given["validation_data"], given.get("validation_batch_size"))
+        for callback in checks.listed(given.get("callbacks")):
+            checks.check_callback(callback, self.optimizer)
             if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only:
-                self.get_config()  # raises where it cannot be saved
-        return super().fit(*args, **options)
+                self.check_saved()
+        given["x"] = checks.as_tuples(given.get("x"))
+        return super().fit(*bound.args, **bound.kwargs)
 
     def evaluate(self, *args, **options):
         """Return both losses on held-out images, as any Keras model does."""
-        checks.check_weights(inspect.signature(super().evaluate).bind(*args, **options).arguments)
-        return super().evaluate(*args, **options)
+        bound = inspect.signature(super().evaluate).bind(*args, **options)
+        given = bound.arguments
+        checks.check_weights(given)
+        if checks.is_array(given.get("x")) and not given.get("steps"):
+            count = self.distribute_strategy.num_replicas_in_sync
+            checks.check_division(len(given["x"]), given.get("batch_size"), count)
+        bound.arguments["x"] = checks.as_tuples(bound.arguments.get("x"))
+        return super().evaluate(*bound.args, **bound.kwargs)
 
     def make_train_function(self, force: bool = False) -> None:
         """Make what `fit` calls for each step, and let it look at the images of the first one."""
@@ -54,6 +79,8 @@ class TwoPlayers(keras.Model):
         if self.train_function is not before:
             self.train_function = checks.in_one_line(self.train_function)
         checks.check_scope(self.distribute_strategy, {"GAN": self})
+        players = [self.generator_optimizer, self.discriminator_optimizer]
+        checks.check_optimizers(players, self.distribute_strategy.num_replicas_in_sync)
         self.checked_at.assign(self.steps_taken)
 
     def make_test_function(self, force: bool = False) -> None:
@@ -70,25 +97,33 @@ class TwoPlayers(keras.Model):
         """Return what `__init__` is given.
 
         Raises:
-            UsageError: a subclass takes more than is returned here.
+            UsageError: a subclass takes more than is returned here, or less.
         """
-        if lacking := self._lacking():
-            raise UsageError(f"{type(self).__name__} takes {lacking}, which its get_config must return to be saved")
-        players = {"generator": serialise(self.generator), "discriminator": serialise(self.discriminator)}
-        return players | {"ema_decay": self.ema_decay, "seed": self.seed}
+        if reason := self._not_made_again():
+            raise UsageError(reason)
+        players = {name: serialise(getattr(self, name)) for name in PLAYERS}
+        return players | {"ema_decay": self.ema_decay, "seed": int(self.seed)}
 
-    def _lacking(self) -> str:
-        """Name the arguments that no `get_config` returns."""
-        if type(self).get_config is not TwoPlayers.get_config:
+    def _not_made_again(self) -> str:
+        """Say why a subclass cannot be made again from what is returned for it, if so."""
+        kind, config = type(self), {*PLAYERS, "ema_decay", "seed"}
+        if (
+            kind.get_config is not TwoPlayers.get_config
+            or kind.from_config.__func__ is not TwoPlayers.from_config.__func__
+        ):
             return ""
-        kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-        taken = [name for name, one in inspect.signature(type(self)).parameters.items() if one.kind not in kinds]
-        return ", ".join(sorted(set(taken) - {"generator", "discriminator", "ema_decay", "seed"}))
+        if taken := ", ".join(sorted(_named(kind) - config)):
+            return f"{kind.__name__} takes {taken}, which its get_config must return to be saved"
+        try:
+            inspect.signature(kind).bind(**dict.fromkeys(config))
+        except TypeError:
+            return f"{kind.__name__} does not take the networks, and needs a get_config of its own to be saved"
+        return ""
 
     @classmethod
     def from_config(cls, config: dict, custom_objects: dict | None = None):
         """Make the model of what `get_config` returned."""
-        players = {name: deserialise(config[name], custom_objects) for name in PLAYERS}
+        players = {name: deserialise(config[name], custom_objects) for name in PLAYERS if name in config}
         return cls(**config | players)
 
     def get_compile_config(self) -> dict:
@@ -121,7 +156,9 @@ class TwoPlayers(keras.Model):
 
     def save(self, filepath, overwrite: bool = True, **options) -> None:
         """Save all of it as a `.keras` file; what cannot be saved is refused before a file is begun."""
-        serialise(self)
+        if str(filepath).endswith((".h5", ".hdf5")):
+            raise UsageError(f"a GAN is saved as a .keras file, or by save_weights, and not as {filepath}")
+        self.check_saved()
         super().save(filepath, overwrite=overwrite, **options)
 
     def export(self, filepath, *args, **options) -> None:
@@ -145,21 +182,37 @@ class TwoPlayers(keras.Model):
         others = {id(variable) for variable in (*self.weights, *self.metrics_variables)}
         return [variable for variable in self.variables if id(variable) not in others]
 
+    def check_saved(self) -> None:
+        """Refuse to begin a file of what cannot be saved."""
+        if reason := self._not_saved():
+            raise UsageError(reason)
+
+    def _not_saved(self) -> str:
+        try:
+            serialise(self)
+        except UsageError as error:
+            return str(error)
+        except Exception as error:  # Keras raises many kinds
+            return f"a part of this GAN cannot be saved: {one_line(error)}; use save_weights"
+        return ""
+
     def warn_if_not_saved_whole(self) -> None:
-        """Say before the training what `save` will leave out, and what to do about it."""
-        if lacking := self._lacking():
-            warnings.warn(
-                f"{type(self).__name__} takes {lacking}, which its get_config does not return: it can be trained, but "
-                "not saved by `save`; return it there, or use save_weights",
-                stacklevel=3,
-            )
+        """Say before the training what `save` will leave out or refuse, and what to do about it."""
+        if reason := self._not_saved():
+            warnings.warn(f"this GAN can be trained, but not saved by `save`: {reason}", stacklevel=3)
         elif nameless := _nameless(self):
             warnings.warn(
-                f"`save` will leave out how this GAN was compiled, for {', '.join(nameless)} has no name by which it "
-                "can be found again: give a function with @keras.saving.register_keras_serializable() above it; or, "
-                "after load_model(file), compile again and load_weights(file)",
+                f"`save` will leave out how this GAN was compiled, for {', '.join(nameless)} cannot be found again: "
+                "give a function with @keras.saving.register_keras_serializable() above it; or, after "
+                "load_model(file), compile again and load_weights(file)",
                 stacklevel=3,
             )
+
+
+def _named(callable_: Callable) -> set[str]:
+    """Return the arguments that have names of their own."""
+    kinds = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return {name for name, one in inspect.signature(callable_).parameters.items() if one.kind not in kinds}
 
 
 def _nameless(model: TwoPlayers) -> list[str]:
@@ -167,7 +220,12 @@ def _nameless(model: TwoPlayers) -> list[str]:
     parts = {"the generator's loss": model.adversarial_loss.generator, "the augmentation": model.augment}
     parts |= {"the discriminator's loss": model.adversarial_loss.discriminator}
     parts |= {f"penalty {number}": of for number, (of, _, _) in enumerate(model.penalties, 1)}
-    return [part for part, function in parts.items() if function is not None and not _has_a_name(function)]
+    found = [part for part, function in parts.items() if function is not None and not _has_a_name(function)]
+
+    if type(model).get_compile_config is TwoPlayers.get_compile_config:  # a subclass can compile with more
+        base = next(kind for kind in type(model).__mro__ if kind.__module__ == "gan_tf.gan")
+        found += sorted(_named(type(model).compile) - _named(base.compile))
+    return found
 
 
 def _as_saved(half: Callable) -> str | dict:

@@ -67,7 +67,8 @@ def discriminator(*after: layers.Layer, dropout: float = 0.3, penalty: float = 0
 
 
 def made(kind: type[gan.GAN] = gan.GAN, labels: bool = False, players=None, **arguments) -> gan.GAN:
-    model = kind(*(players or (generator(labels=labels), discriminator())), **arguments)
+    networks = () if kind is Whole else players or (generator(labels=labels), discriminator())
+    model = kind(*networks, **arguments)
     MADE.append((model, numbers(model)))
     return model
 
@@ -182,6 +183,32 @@ class Heavier(gan.GAN):
         self.weight = weight
 
 
+class Whole(gan.GAN):
+    """A subclass that makes its networks itself."""
+
+    def __init__(self, width: int = 8):
+        super().__init__(generator(), discriminator())
+        self.width = width
+
+    def get_config(self):
+        return {"width": self.width}
+
+
+class NoArguments(gan.GAN):
+    """One that does so and says nothing of it."""
+
+    def __init__(self):
+        super().__init__(generator(), discriminator())
+
+
+class Penalised(gan.GAN):
+    """One that compiles with more."""
+
+    def compile(self, *arguments, pull: float = 1.0, **options):
+        super().compile(*arguments, **options)
+        self.pull = pull
+
+
 # Data
 
 DATA = "Data"
@@ -217,7 +244,8 @@ def python():
             return images(8)
 
     fit(given=Pieces())
-    fit(given=((images(8),) for _ in range(3)), steps_per_epoch=3)
+    fit(given=(images(8) for _ in range(3)), steps_per_epoch=3)
+    fit(given=((images(8), np.zeros(8)) for _ in range(3)), steps_per_epoch=3)
 
 
 @works(DATA, "`(images, labels)`, as a dataset or as `fit(images, labels)`", "labels go to the networks that take them")
@@ -299,7 +327,22 @@ def on_batch():
     f"images must lie in [-1, 1], some of them below 0, these go from 0 to 0.5: {CONVERT}",
 )
 def held_out():
-    compiled().evaluate(np.repeat([0.0, 0.5], 64).astype(np.float32).reshape(8, *SHAPE), verbose=0)
+    halves = np.repeat([0.0, 0.5], 64).astype(np.float32).reshape(8, *SHAPE)
+    with pytest.raises(UsageError, match=r"from 0 to 0\.5"):
+        compiled().evaluate(halves, verbose=0)
+    with pytest.raises(UsageError, match=r"from 0 to 0\.5"):
+        fit(validation_data=batches(halves))
+    fit(validation_data=(halves, np.zeros(8)))
+
+
+@works(
+    DATA,
+    "a later batch without a pixel below 0, or a batch of NaN",
+    "is not looked at: only the first of each `fit` is",
+)
+def later():
+    white = np.concatenate([images(8), np.ones((8, *SHAPE), np.float32)])
+    fit(given=batches(white), validation_data=batches(white))
 
 
 @refused(
@@ -358,9 +401,29 @@ def class_weight():
     fit(given=images(), y=np.zeros(16), class_weight={0: 2.0})
 
 
+@refused(DATA, "labels of another shape than the network's", "labels of (3,), where a network takes ()")
+def one_hot():
+    fit(compiled(made(labels=True)), images(), y=np.eye(3, dtype=np.float32)[np.arange(16) % 3])
+
+
+@refused(DATA, "fewer labels than images", "there must be as many labels as images, got 4 of 8")
+def fewer_labels():
+    compiled(made(labels=True)).train_step((images(8), np.zeros(4)))
+
+
 @refused(
     DATA,
-    "a last batch that `critic_steps` do not divide",
+    "an array whose last batch `critic_steps` do not divide",
+    "15 images in batches of 4: each must divide by 2 (critic_steps x replicas), the last one, too; leave some images "
+    "out, or use data.batches",
+)
+def last_of_array():
+    fit(compiled(critic_steps=2), images(15), batch_size=4)
+
+
+@refused(
+    DATA,
+    "a last batch of a dataset that `critic_steps` do not divide",
     "a batch must divide by critic_steps, 2; use drop_remainder",
 )
 def remainder():
@@ -408,6 +471,45 @@ def own_losses():
     np.testing.assert_allclose(apart, 100.0 * np.square(kernel).sum(), rtol=1e-4)
 
 
+@works(NETWORKS, "`Lambda` layers, blocks that are subclasses of `keras.Model`", "are taken")
+def blocks():
+    class Head(keras.Model):
+        def __init__(self):
+            super().__init__()
+            self.dense = layers.Dense(1)
+
+        def call(self, x):
+            return self.dense(x)
+
+    twice = keras.Sequential([keras.Input((LATENT_DIM,)), layers.Lambda(lambda x: 2.0 * x), generator()])
+    judge = keras.Sequential([keras.Input(SHAPE), layers.Flatten(), Head()])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what cannot be saved
+        fit(compiled(made(players=(twice, judge))))
+
+
+@works(NETWORKS, "a generator that ends in `ReLU(negative_slope=0.2)`", "is taken: it goes below 0")
+def leaky():
+    made(
+        players=(
+            keras.Sequential([keras.Input((LATENT_DIM,)), generator(None), layers.ReLU(negative_slope=0.2)]),
+            discriminator(),
+        )
+    )
+
+
+@works(NETWORKS, "a global policy of float64 or bfloat16", "trains")
+def policies():
+    before = keras.mixed_precision.dtype_policy()
+    for name in ("float64", "bfloat16"):
+        keras.mixed_precision.set_dtype_policy(name)
+        try:
+            model = compiled()
+        finally:
+            keras.mixed_precision.set_dtype_policy(before)
+        assert np.isfinite(fit(model)["loss"]).all()
+
+
 @works(NETWORKS, "a frozen layer", "stays as it is")
 def frozen_layer():
     players = generator(), discriminator()
@@ -443,6 +545,78 @@ def softmax():
 def patches():
     convolution = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(1, 3, activation="sigmoid")])
     made(players=(generator(), keras.Sequential([convolution, layers.GlobalAveragePooling2D()])))
+
+
+@refused(NETWORKS, "the same, with the mean in a model of its own", f"the discriminator ends in sigmoid, {LOGITS}")
+def mean_of_patches():
+    convolution = keras.Sequential([keras.Input(SHAPE), layers.Conv2D(1, 3, activation="sigmoid")])
+    mean = keras.Sequential([keras.Input((2, 2, 1)), layers.GlobalAveragePooling2D()])
+    made(players=(generator(), keras.Sequential([convolution, mean])))
+
+
+@refused(NETWORKS, "a discriminator that ends in `relu`", f"the discriminator ends in relu, {LOGITS}")
+def relu():
+    made(players=(generator(), discriminator(layers.Dense(1, activation="relu"))))
+
+
+@refused(
+    NETWORKS,
+    "a discriminator of two numbers",
+    "the discriminator gives 2 numbers where a logit is read: end it in Dense(1)",
+)
+def two_numbers():
+    made(players=(generator(), discriminator(layers.Dense(2))))
+
+
+@refused(
+    NETWORKS,
+    "inputs or outputs by names",
+    "the discriminator has inputs or outputs by names; give them in order, as [z, labels]",
+)
+def by_names():
+    image = keras.Input(SHAPE)
+    made(players=(generator(), keras.Model(image, {"logit": layers.Dense(1)(layers.Flatten()(image))})))
+
+
+@refused(
+    NETWORKS,
+    "a generator whose first input is not z",
+    "the generator's inputs must be z, floats of (latent_dim,), and perhaps labels, got int32 (), float32 (3,)",
+)
+def labels_first():
+    given = generator(labels=True)
+    made(players=(keras.Model(given.inputs[::-1], given.output), discriminator()))
+
+
+@refused(
+    NETWORKS,
+    "a layer of the generator that cannot be copied for its average",
+    "the ema_generator needs a copy of mine: it has none; give it a get_config",
+)
+def no_copy():
+    class Own(layers.Layer):
+        def call(self, x):
+            return x
+
+        def get_config(self):
+            raise ValueError("it has none")
+
+    made(players=(keras.Sequential([keras.Input((LATENT_DIM,)), Own(name="mine"), generator()]), discriminator()))
+
+
+@refused(
+    NETWORKS,
+    "weights that were unfrozen after `compile`",
+    "weights of the generator were unfrozen after `compile`: compile again",
+)
+def unfrozen():
+    model = made()
+    model.generator.layers[1].trainable = False
+    compiled(model)
+    model.generator.layers[1].trainable = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Keras's of the same
+        fit(model)
 
 
 @refused(
@@ -533,7 +707,7 @@ def schedule():
     np.testing.assert_allclose(rates(model), [1e-3, 1e-3])
 
 
-@works(COMPILE, "a second `compile`", "starts both optimizers anew and keeps the weights")
+@works(COMPILE, "a second `compile`, with new optimizers", "starts them and keeps the weights")
 def again():
     model = compiled()
     fit(model)
@@ -583,6 +757,31 @@ def jit():
 )
 def use_ema():
     made().compile(keras.optimizers.Adam(use_ema=True), "adam")
+
+
+@refused(
+    COMPILE,
+    "a loss for each image, as Keras's own are",
+    "the discriminator's loss must be one number, a mean over the batch, and has shape (8, 1)",
+)
+def each_image():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what cannot be saved
+        fit(compiled(loss=losses.Loss(lambda real, fake: -fake, lambda real, fake: fake - real)))
+
+
+@refused(COMPILE, "a seed that is no whole number", "seed must be a whole number, got None")
+def no_seed():
+    made(seed=None)
+
+
+@refused(
+    COMPILE,
+    "a layer as the augmentation",
+    "augment must be a function of (images, seed), got <RandomFlip name=flip, built=False>",
+)
+def augmentation():
+    compiled(augment=layers.RandomFlip(name="flip"))
 
 
 @refused(COMPILE, "`critic_steps=0`", "critic_steps must be a whole number of at least 1, got 0")
@@ -638,6 +837,40 @@ def by_hand():
     np.testing.assert_allclose(rates(model), [2.5e-4, 1e-3], rtol=1e-6)
 
 
+@works(CALLBACKS, "`LearningRateScheduler` after a stop where the rate was 0", "keeps the proportion: it is saved")
+def zero_saved():
+    model, other = compiled(rates=(1e-3, 4e-3)), compiled(rates=(1e-3, 1e-3))
+    model.optimizer.learning_rate = 0.0
+    with folder() as path:
+        model.save_weights(path / "a.weights.h5")
+        other.load_weights(path / "a.weights.h5")
+    other.optimizer.learning_rate = 1e-4
+    np.testing.assert_allclose(rates(other), [1e-4, 4e-4], rtol=1e-6)
+
+
+@works(CALLBACKS, "`model.generator_optimizer = ...` before `fit`", "callbacks act on the new one")
+def replaced():
+    model = compiled()
+    model.generator_optimizer = keras.optimizers.SGD(1e-2)
+    fit(model, callbacks=[keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)])
+    np.testing.assert_allclose(rates(model), [5e-3, 2e-3], rtol=1e-6)
+
+
+@works(CALLBACKS, "`clipnorm` set later in `mixed_float16`", "clips")
+def clipped():
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        model = compiled(made(players=(models.mlp_generator(2, (4,)), models.mlp_discriminator((4,)))))
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    model.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1))
+    model.generator_optimizer.clipnorm = model.discriminator_optimizer.clipnorm = 1e-12
+    weight = model.discriminator.get_weights()[0]
+    model.train_on_batch(np.random.default_rng(0).uniform(-1, 1, (4, 28, 28, 1)).astype(np.float32))
+    np.testing.assert_allclose(weight, model.discriminator.get_weights()[0], atol=1e-9)
+
+
 @works(CALLBACKS, "`LearningRateScheduler` in `mixed_float16`", "likewise")
 def scaled():
     before = keras.mixed_precision.dtype_policy()
@@ -648,6 +881,13 @@ def scaled():
         keras.mixed_precision.set_dtype_policy(before)
     model.optimizer.learning_rate = 1e-4
     np.testing.assert_allclose(rates(model), [1e-4, 4e-4], rtol=1e-6)
+
+
+@works(CALLBACKS, "`mode='min'` or `'max'` for a player's loss", "is watched")
+def watched():
+    listed = [keras.callbacks.EarlyStopping("val_discriminator_loss", mode="min")]
+    listed.append(keras.callbacks.ReduceLROnPlateau("generator_loss", mode="max"))
+    fit(validation_data=batches(), epochs=2, callbacks=listed)
 
 
 @works(CALLBACKS, "`EarlyStopping(restore_best_weights=True)`", "stops, and goes back to all weights of the best epoch")
@@ -715,7 +955,23 @@ def loggers():
 def two_schedules():
     model = made()
     model.compile("adam", keras.optimizers.Adam(keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.5)))
+    with pytest.raises(UsageError, match="is a schedule"):
+        fit(model, callbacks=[keras.callbacks.ReduceLROnPlateau("loss")])
     fit(model, callbacks=[keras.callbacks.LearningRateScheduler(lambda epoch, rate: rate / 2)])
+
+
+@refused(
+    CALLBACKS,
+    "`model.optimizer.learning_rate = ` a schedule",
+    "model.optimizer.learning_rate takes a number; give a schedule to each optimizer",
+)
+def schedule_for_both():
+    compiled().optimizer.learning_rate = keras.optimizers.schedules.ExponentialDecay(1e-3, 10, 0.5)
+
+
+@refused(CALLBACKS, "`model.optimizer = ...`", "a GAN has two optimizers: compile it with both")
+def one_for_both():
+    compiled().optimizer = keras.optimizers.SGD()
 
 
 @refused(
@@ -949,7 +1205,7 @@ def nameless():
 
     model, options = made(), {"augment": lambda images, seed: cut(images, seed)}
     (line,) = warned(lambda: compiled(model, **options))
-    assert line.startswith("`save` will leave out how this GAN was compiled, for the augmentation has no name")
+    assert line.startswith("`save` will leave out how this GAN was compiled, for the augmentation cannot be found")
     fit(model)
     with folder() as path, warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -992,6 +1248,82 @@ def export():
     np.testing.assert_allclose(drawn, model(z), atol=1e-6)
 
 
+@works(
+    SAVING, "networks in `mixed_float16`, in a process of another policy", "scale their losses, each by its own policy"
+)
+def other_policy():
+    before = keras.mixed_precision.dtype_policy()
+    keras.mixed_precision.set_dtype_policy("mixed_float16")
+    try:
+        players = models.mlp_generator(2, (4,)), models.mlp_discriminator((4,))
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
+    model = compiled(made(players=players))
+    scaled = keras.optimizers.LossScaleOptimizer
+    assert [isinstance(one, scaled) for one in (model.generator_optimizer, model.discriminator_optimizer)] == [True] * 2
+
+
+@works(SAVING, "a subclass that makes its networks itself, with a `get_config`", "is made again")
+def own_networks():
+    model = compiled(made(Whole, width=3))
+    with folder() as path:
+        model.save(path / "a.keras")
+        other = keras.saving.load_model(path / "a.keras", custom_objects={"Whole": Whole})
+    assert other.width == 3
+    assert same_next_step(model, other)
+
+
+@works(SAVING, "a subclass that compiles with more", "`compile` warns; the loaded GAN is compiled again by hand")
+def compiles_with_more():
+    model = made(Penalised)
+    (line,) = warned(lambda: model.compile("adam", "adam", pull=7.0))
+    assert "for pull cannot be found again" in line
+    with folder() as path:
+        model.save(path / "a.keras")
+        assert not keras.saving.load_model(path / "a.keras", custom_objects={"Penalised": Penalised}).compiled
+
+
+@refused(
+    SAVING,
+    "`save('a.h5')`",
+    "a GAN is saved as a .keras file, or by save_weights, and not as a.h5",
+)
+def hdf5():
+    compiled().save("a.h5")
+
+
+@refused(
+    SAVING,
+    "`ModelCheckpoint` of all, with a schedule that Keras cannot describe",
+    "a part of this GAN cannot be saved: it has none; use save_weights",
+)
+def schedule_without_config():
+    class Constant(keras.optimizers.schedules.LearningRateSchedule):
+        def __call__(self, step):
+            return 1e-3
+
+        def get_config(self):
+            raise ValueError("it has none")
+
+    model = made()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        model.compile(keras.optimizers.Adam(Constant()), "adam")
+    with folder() as path:
+        fit(model, callbacks=[keras.callbacks.ModelCheckpoint(path / "a.keras")])
+
+
+@refused(
+    SAVING,
+    "`save`, for a subclass that takes no networks and has no `get_config`",
+    "NoArguments does not take the networks, and needs a get_config of its own to be saved",
+)
+def no_arguments():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        compiled(NoArguments()).save("a.keras")
+
+
 @refused(
     SAVING,
     "`save`, for a subclass whose `get_config` lacks an argument (`compile` warns of it)",
@@ -1000,7 +1332,7 @@ def export():
 def lacking():
     with folder() as path:
         (line,) = warned(lambda: compiled(made(Heavier)))
-        assert line.startswith("Heavier takes weight, which its get_config does not return")
+        assert line.endswith("not saved by `save`: Heavier takes weight, which its get_config must return to be saved")
         try:
             MADE[-1][0].save(path / "a.keras")
         finally:
@@ -1083,6 +1415,44 @@ def fit_inside():
     model = compiled()
     with scope():
         fit(model, images())
+
+
+@refused(
+    DEVICES,
+    "an array whose last batch does not divide by the replicas",
+    "13 images in batches of 4: each must divide by 2 (critic_steps x replicas), the last one, too; leave some images "
+    "out, or use data.batches",
+)
+def ragged():
+    with scope():
+        model = compiled()
+    for options in ({"validation_data": (images(13),)}, {"validation_split": 0.3}):
+        with pytest.raises(UsageError, match="images in batches of 4: each must divide by 2"):
+            fit(model, images(), batch_size=4, **options)
+    fit(model, images(13), batch_size=4)
+
+
+@refused(DEVICES, "the same of a dataset, when it comes", "a batch must divide by the 2 replicas; use drop_remainder")
+def ragged_dataset():
+    with scope():
+        model = compiled()
+    fit(model, tf.data.Dataset.from_tensor_slices(images(3)).batch(4))
+
+
+@refused(DEVICES, "`steps_per_execution=2`", "steps_per_execution must be 1 on 2 replicas, got 2")
+def execution_on_two():
+    with scope():
+        compiled(steps_per_execution=2)
+
+
+@refused(
+    DEVICES,
+    "`gradient_accumulation_steps=`",
+    "gradient_accumulation_steps cannot be had on 2 replicas; leave it out",
+)
+def accumulation():
+    with scope():
+        made().compile(keras.optimizers.Adam(gradient_accumulation_steps=2), keras.optimizers.Adam())
 
 
 @refused(

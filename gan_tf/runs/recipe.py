@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import keras
 import tensorflow as tf
 
-from gan_tf import UsageError, data, gan, losses, models, replicas
+from gan_tf import UsageError, data, gan, losses, models
 from gan_tf.runs.settings import Settings
 
 
@@ -59,8 +59,8 @@ NETWORKS = {"dcgan": dcgan_networks, "mlp": mlp_networks}
 
 
 def optimizer(settings: Settings, learning_rate: float) -> keras.optimizers.Optimizer:
-    """Build one player's Adam. In float16, small gradients would be rounded to zero: there it scales the loss."""
-    return replicas.scaled(keras.optimizers.Adam(learning_rate, *settings.betas), settings.precision)
+    """Build one player's Adam."""
+    return keras.optimizers.Adam(learning_rate, *settings.betas)
 
 
 @contextlib.contextmanager
