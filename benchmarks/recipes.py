@@ -1,114 +1,169 @@
-"""What each choice of the recipe is worth: `python benchmarks/recipes.py [NAME ...]`, about two minutes a name.
+"""What each choice of the recipe is worth: `python benchmarks/recipes.py [NAME ...]`, resumable, a row at a time.
 
-Each line changes one thing on the line that it names, in the order in which the choices were made, seed 0. Seconds are
-processor seconds of the training over the cores, so that other programs weigh less on them.
+Each row changes one thing on today's default, three seeds. A training of 64,000 images is scored on its way; its row
+goes into recipes.csv when it is there, and is not made again. Seconds are images divided by images a second, which are
+measured at the end with all rows alternating in one process: what else the machine did in hours weighs on none.
 """
 
-import os
-import sys
+import argparse
+import csv
+import statistics
 import time
+from pathlib import Path
 
 import keras
+import tensorflow as tf
 from report import machine, write_section
 from tqdm import tqdm
 
 from gan_tf import data, evaluator, gan, losses, models
+from gan_tf.files import write_csv
 
-IMAGES = 128_000
+ROWS = Path(__file__).with_suffix(".csv")
+IMAGES = (16_000, 32_000, 64_000)
+SEEDS = range(3)
+COLUMNS = ("name", "seed", *(f"frechet_{n}" for n in IMAGES), "smallest_class")
 
-FIRST = {
-    "generator": {"widths": (128, 64, 32)},
-    "discriminator": {"widths": (64, 128), "dropout": 0.0},
-    "batch_size": 64,
-    "generator_rate": 1e-3,
-    "discriminator_rate": 1e-3,
-    "betas": (0.0, 0.99),
-    "decay": 0.998,
-    "cosine": True,
-}
-THIRD = FIRST | {"discriminator": {"widths": (64, 128, 256), "dropout": 0.0}}
-SMALL = FIRST | {
-    "generator": {"latent_dim": 64, "widths": (128, 64, 32), "first_kernel": 3},
-    "discriminator": {"widths": (32, 128, 256), "dropout": 0.0},
-}
-NOISE = SMALL | {"discriminator": SMALL["discriminator"] | {"input_noise": 0.2}}
-STDDEV = NOISE["discriminator"] | {"minibatch_stddev": True}
-LAST = NOISE | {
-    "batch_size": 32,
-    "cosine": False,
-    "discriminator": STDDEV,
-    "decay": 0.9995,
+HINGE = losses.Loss(
+    lambda real, fake: -tf.reduce_mean(fake),
+    lambda real, fake: tf.reduce_mean(tf.nn.relu(1.0 - real)) + tf.reduce_mean(tf.nn.relu(1.0 + fake)),
+)
+DEFAULT = {
     "generator": {"widths": (128, 64, 32), "first_kernel": 3},
+    "discriminator": {"widths": (32, 128, 256), "dropout": 0.0, "input_noise": 0.2, "minibatch_stddev": True},
+    "batches": ((0, 16),),  # from so many images on, so many a step
+    "rate": 1e-3,
+    "betas": (0.0, 0.99),
+    "decay": 0.9995,
+    "loss": losses.non_saturating,
 }
+
+
+def changed(**settings) -> dict:
+    """Return the default with some settings changed; networks only in what is named."""
+    for player in ("generator", "discriminator"):
+        settings[player] = DEFAULT[player] | settings.get(player, {})
+    return DEFAULT | settings
+
+
+LATER = {"generator": {"kernel": 4}, "discriminator": {"kernel": 4, "widths": (32, 96, 192)}}
 VARIANTS = {  # name: what it changes, settings
-    "first": ("the start: half the width, no dropout, Adam(1e-3, 0, 0.99), batch 64, cosine", FIRST),
-    "width-48": ("first, generator width 48", FIRST | {"generator": {"widths": (192, 96, 48)}}),
-    "latent-64": ("first, z of 64", FIRST | {"generator": {"widths": (128, 64, 32), "latent_dim": 64}}),
-    "spectral": ("first, spectral normalisation in the discriminator", FIRST | {"spectral": True}),
-    "third": ("first, a third convolution of 256 in the discriminator", THIRD),
-    "third-fast-d": ("third, discriminator's rate 2e-3", THIRD | {"discriminator_rate": 2e-3}),
-    "small": ("third, generator 3x3 at 7x7 and z of 64, discriminator 32, 128, 256", SMALL),
-    "noise": ("small, input noise 0.2", NOISE),
-    "noise-0.5": ("small, input noise 0.5", SMALL | {"discriminator": SMALL["discriminator"] | {"input_noise": 0.5}}),
-    "batch-16": ("noise, batch 16", NOISE | {"batch_size": 16}),
-    "batch-32-fast-g": ("noise, batch 32, generator's rate 2e-3", NOISE | {"batch_size": 32, "generator_rate": 2e-3}),
-    "no-stddev": ("last, without the minibatch's deviation", LAST | {"discriminator": NOISE["discriminator"]}),
-    "last": ("noise, batch 32, constant rate, decay 0.9995, z of 100, minibatch deviation", LAST),
-    "default": ("last, batch 16: the default", LAST | {"batch_size": 16}),
-    "last-width-48": (
-        "last, generator width 48",
-        LAST | {"generator": {"widths": (192, 96, 48), "first_kernel": 3}},
+    "default": ("today's default", DEFAULT),
+    "batch-8": ("batch 8", changed(batches=((0, 8),))),
+    "batch-32": ("batch 32", changed(batches=((0, 32),))),
+    "batch-grows": (
+        "batch 8, 16 from 16,000 images on, 32 from 48,000",
+        changed(batches=((0, 8), (16_000, 16), (48_000, 32))),
     ),
+    "rate-half": ("rate 5e-4", changed(rate=5e-4)),
+    "rate-double": ("rate 2e-3", changed(rate=2e-3)),
+    "horizon-500": ("average over 500 steps", changed(decay=0.998)),
+    "horizon-10000": ("average over 10,000 steps", changed(decay=0.9999)),
+    "no-average": ("the last weights, no average", changed(decay=0.0)),
+    "small": ("4x4 kernels, discriminator 32, 96, 192", changed(**LATER)),
+    "small-batch-8": ("small, batch 8", changed(**LATER, batches=((0, 8),))),
+    "hinge": ("hinge loss", changed(loss=HINGE)),
+    "least-squares": ("least-squares loss", changed(loss=losses.least_squares)),
+    "beta1-0.5": ("β1 0.5", changed(betas=(0.5, 0.99))),
+    "no-stddev": ("no look at the whole batch", changed(discriminator={"minibatch_stddev": False})),
+    "no-noise": ("no input noise", changed(discriminator={"input_noise": 0.0})),
 }
 
 
-def build(settings: dict, steps: int) -> gan.GAN:
-    """Build the GAN of one line."""
-    keras.utils.set_random_seed(0)
-    generator = models.dcgan_generator(**settings["generator"])
-    discriminator = models.dcgan_discriminator(**settings["discriminator"])
-    if settings.get("spectral"):
-        discriminator = keras.models.clone_model(
-            discriminator,
-            clone_function=lambda layer: (
-                keras.layers.SpectralNormalization(type(layer).from_config(layer.get_config()))
-                if hasattr(layer, "kernel")
-                else type(layer).from_config(layer.get_config())
-            ),
-        )
-    model = gan.GAN(generator, discriminator, ema_decay=settings["decay"])
-    rates = [settings["generator_rate"], settings["discriminator_rate"]]
-    if settings["cosine"]:
-        rates = [keras.optimizers.schedules.CosineDecay(rate, steps) for rate in rates]
-    model.compile(*(keras.optimizers.Adam(rate, *settings["betas"]) for rate in rates), loss=losses.non_saturating)
+def build(settings: dict, seed: int = 0) -> gan.GAN:
+    """Build the GAN of one row."""
+    keras.utils.set_random_seed(seed)
+    players = models.dcgan_generator(**settings["generator"]), models.dcgan_discriminator(**settings["discriminator"])
+    model = gan.GAN(*players, ema_decay=settings["decay"], seed=seed)
+    rates = [keras.optimizers.Adam(settings["rate"], *settings["betas"]) for _ in players]
+    model.compile(*rates, loss=settings["loss"])
     return model
 
 
+def pieces(settings: dict) -> list[tuple[int, int]]:
+    """Return the parts of a training, each (images at its end, batch size): there a score is due, or it grows."""
+    starts = [start for start, _ in settings["batches"]]
+    ends = sorted({*IMAGES, *starts} - {0})
+    return [(end, next(size for start, size in reversed(settings["batches"]) if start < end)) for end in ends]
+
+
+def train(
+    settings: dict, seed: int, dataset: data.Dataset, judge: evaluator.Evaluator, real: evaluator.Features
+) -> list:
+    """Train one row and return its scores."""
+    model, seen, distances = build(settings, seed), 0, []
+    for end, size in pieces(settings):
+        served = data.batches(dataset.x_train, size, seed=seed, endless=True, skip=seen // size)
+        model.fit(served, steps_per_epoch=(end - seen) // size, verbose=0)
+        seen = end
+        if end in IMAGES:
+            fake = judge.extract(gan.sample_images(model.ema_generator, len(real.features), seed))
+            scores = evaluator.quick_scores(real, fake)
+            distances.append(round(scores["frechet_distance"], 2))
+    return [*distances, round(scores["smallest_class"], 4)]
+
+
+def rates(names: list[str], dataset: data.Dataset, rounds: int = 5) -> dict[str, float]:
+    """Return images a second of each row, alternating in one process, at its last batch size; medians."""
+    fits = {}
+    for name in names:
+        settings = VARIANTS[name][1]
+        model, size = build(settings), settings["batches"][-1][1]
+        served = data.batches(dataset.x_train, size, seed=0, endless=True)
+        model.fit(served, steps_per_epoch=3, verbose=0)
+        fits[name] = (model, served, size, 480 // size)
+    seconds = {name: [] for name in names}
+    for _ in tqdm(range(rounds), desc="speed", unit="round"):
+        for name, (model, served, _, steps) in fits.items():
+            started = time.perf_counter()
+            model.fit(served, steps_per_epoch=steps, verbose=0)
+            seconds[name].append((time.perf_counter() - started) / steps)
+    return {name: fits[name][2] / statistics.median(values) for name, values in seconds.items()}
+
+
+def read_rows() -> list[list]:
+    """Return the rows that were made already."""
+    if not ROWS.exists():
+        return []
+    with open(ROWS, newline="", encoding="utf-8") as file:
+        return [[name, int(seed), *map(float, values)] for name, seed, *values in list(csv.reader(file))[1:]]
+
+
 def main() -> None:
-    """Train the named lines, or all, and print their table; all of them also go into RESULTS.md."""
-    names = sys.argv[1:] or list(VARIANTS)
-    if unknown := set(names) - set(VARIANTS):
-        sys.exit(f"unknown: {', '.join(sorted(unknown))}; there are {', '.join(VARIANTS)}")
+    """Make the rows that are not there yet; once all are, measure the speeds and write the table into RESULTS.md."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(VARIANTS))
+    names = parser.parse_args().names or list(VARIANTS)
+
     dataset, judge = data.load("mnist"), evaluator.Evaluator()
-    real, cores = judge.extract(dataset.x_test), len(os.sched_getaffinity(0))
-    lines = ["| name | what | seconds | Fréchet distance | rarest digit |", "| --- | --- | --- | --- | --- |"]
-    for name in tqdm(names, unit="recipe"):
-        what, settings = VARIANTS[name]
-        steps = IMAGES // settings["batch_size"]
-        model = build(settings, steps)
-        served = data.batches(dataset.x_train, settings["batch_size"], seed=0, endless=True)
-        started = time.process_time()
-        model.fit(served, steps_per_epoch=steps, verbose=0)
-        seconds = (time.process_time() - started) / cores
-        fake = judge.extract(gan.sample_images(model.ema_generator, len(real.features), seed=0))
-        scores = evaluator.quick_scores(real, fake)
-        lines.append(
-            f"| {name} | {what} | {seconds:.0f} | {scores['frechet_distance']:.1f} | {scores['smallest_class']:.1%} |"
-        )
-        tqdm.write(lines[-1])
-    if len(names) == len(VARIANTS):
-        note = f"{IMAGES:,} images each, seed 0; evaluator: {judge}."
-        write_section("Recipes", [machine(), note, "", *lines])
+    real = judge.extract(dataset.x_test)
+    rows = read_rows()
+    made = {(name, int(seed)) for name, seed, *_ in rows}
+    missing = [(name, seed) for seed in SEEDS for name in names if (name, seed) not in made]
+    for name, seed in tqdm(missing, unit="row"):
+        rows.append([name, seed, *train(VARIANTS[name][1], seed, dataset, judge, real)])
+        write_csv(ROWS, COLUMNS, rows)
+        tqdm.write(f"{name}, seed {seed}: {rows[-1][2:]}")
+    if {(name, seed) for name in VARIANTS for seed in SEEDS} <= {(row[0], int(row[1])) for row in rows}:
+        write_table(rows, rates(list(VARIANTS), dataset), judge)
+
+
+def write_table(rows: list, rate: dict[str, float], judge: evaluator.Evaluator) -> None:
+    """Write the section of RESULTS.md: medians and spreads over the seeds."""
+    heads = [f"{n:,} images" for n in IMAGES]
+    lines = [
+        f"| name | what it changes | images/s | {' | '.join(heads)} | rarest digit |",
+        "| --- " * (4 + len(heads)) + "|",
+    ]
+    for name, (what, _) in VARIANTS.items():
+        own = [row[2:] for row in rows if row[0] == name]
+        cells = [f"{statistics.median(v):.1f} ({min(v):.1f} to {max(v):.1f})" for v in zip(*own, strict=True)][
+            : len(IMAGES)
+        ]
+        rarest = min(row[-1] for row in own)
+        lines.append(f"| {name} | {what} | {rate[name]:,.0f} | {' | '.join(cells)} | {rarest:.1%} |")
+    note = f"Fréchet distance, median of seeds {min(SEEDS)} to {max(SEEDS)} (lowest to highest); evaluator: {judge}."
+    write_section("Recipes", [machine(), note, "", *lines])
 
 
 if __name__ == "__main__":

@@ -14,14 +14,15 @@ IMAGE_SHAPE = (28, 28, 1)
 
 
 def dcgan_generator(
-    latent_dim: int = 100, widths: tuple[int, int, int] = (256, 128, 64), first_kernel: int = 5
+    latent_dim: int = 100, widths: tuple[int, int, int] = (256, 128, 64), first_kernel: int = 5, kernel: int = 5
 ) -> keras.Model:
     """Build the convolutional generator: z becomes 7x7 feature maps, which transposed convolutions grow to an image.
 
     Radford et al. 2016, section 3, in the sizes of TensorFlow's DCGAN tutorial: 28x28 images, 5x5 kernels, leaky ReLU
-    with slope 0.3. `first_kernel` is the size of the first convolution's kernels, by far the most expensive ones.
+    with slope 0.3. `first_kernel` is the size of the first convolution's kernels, by far the most expensive ones,
+    `kernel` that of the two that double the image.
     """
-    _check_sizes(latent_dim=latent_dim, widths=widths, first_kernel=first_kernel)
+    _check_sizes(latent_dim=latent_dim, widths=widths, first_kernel=first_kernel, kernel=kernel)
     if len(widths) != 3:
         raise UsageError(f"widths must be three numbers, one for each hidden layer, got {widths}")
     first, second, third = widths
@@ -36,10 +37,10 @@ def dcgan_generator(
             layers.Conv2DTranspose(second, first_kernel, padding="same", use_bias=False),  # (batch, 7, 7, 128)
             layers.BatchNormalization(),
             layers.LeakyReLU(0.3),
-            layers.Conv2DTranspose(third, 5, strides=2, padding="same", use_bias=False),  # (batch, 14, 14, 64)
+            layers.Conv2DTranspose(third, kernel, strides=2, padding="same", use_bias=False),  # (batch, 14, 14, 64)
             layers.BatchNormalization(),
             layers.LeakyReLU(0.3),
-            layers.Conv2DTranspose(1, 5, strides=2, padding="same", use_bias=False),  # (batch, 28, 28, 1)
+            layers.Conv2DTranspose(1, kernel, strides=2, padding="same", use_bias=False),  # (batch, 28, 28, 1)
             layers.Activation("tanh", dtype="float32"),
         ],
         name="generator",
@@ -68,24 +69,28 @@ def dcgan_discriminator(
     dropout: float = 0.3,
     input_noise: float = 0.0,
     minibatch_stddev: bool = False,
+    kernel: int = 5,
 ) -> keras.Model:
     """Build the convolutional discriminator: strided convolutions, then one logit.
 
     Radford et al. 2016, section 3, in the sizes of TensorFlow's DCGAN tutorial, with dropout in place of batch
-    normalisation. The first two convolutions have 5x5 kernels, further ones 3x3.
+    normalisation. Convolutions after the first two have 3x3 kernels.
 
     Args:
         dropout: the share of activations dropped after each convolution, in [0, 1).
         input_noise: standard deviation of the noise that each pixel gets in training (Arjovsky and Bottou 2017,
             section 3), in [0, 1].
         minibatch_stddev: whether the last layer also sees how much the images of the batch differ.
+        kernel: the size of the first two convolutions' kernels.
     """
-    _check_sizes(widths=widths)
+    _check_sizes(widths=widths, kernel=kernel)
     _check_share(dropout=dropout, input_noise=input_noise)
 
     hidden = []
     for i, width in enumerate(widths):
-        hidden.append(layers.Conv2D(width, 5 if i < 2 else 3, strides=2, padding="same"))  # 14x14, then 7x7, then 4x4
+        hidden.append(
+            layers.Conv2D(width, kernel if i < 2 else 3, strides=2, padding="same")
+        )  # 14x14, then 7x7, then 4x4
         hidden.append(layers.LeakyReLU(0.3))
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
 

@@ -8,7 +8,8 @@ import time_to_quality
 import train_step
 import tutorial
 
-from gan_tf import data, models
+from gan_tf import data, models, runs
+from gan_tf.runs import recipe
 
 
 def test_a_section_is_replaced_and_the_others_stay(tmp_path, monkeypatch):
@@ -60,5 +61,31 @@ def test_the_tutorial_s_recipe_learns_and_goes_on_where_it_was_saved(tmp_path):
 
 def test_every_recipe_can_be_built():
     for _, settings in recipes.VARIANTS.values():
-        model = recipes.build(settings, steps=10)
+        model = recipes.build(settings)
         assert model.discriminator.output_shape == (None, 1)
+
+
+def test_the_first_recipe_is_the_default_one():
+    """The rows change one thing on what a run does when nothing is asked."""
+    settings = runs.Settings().with_model_defaults()
+    ours, default = recipes.build(recipes.DEFAULT), recipe.build(settings)
+    for player in ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer"):
+        mine, theirs = ([v.shape for v in getattr(model, player).variables] for model in (ours, default))
+        assert mine == theirs
+    assert ours.ema_decay == settings.ema_decay
+    assert float(ours.generator_optimizer.learning_rate) == pytest.approx(settings.generator_learning_rate)
+    assert recipes.DEFAULT["betas"] == settings.betas
+    assert recipes.DEFAULT["batches"] == ((0, settings.batch_size),)
+    assert recipes.DEFAULT["discriminator"]["input_noise"] == settings.input_noise
+
+
+def test_a_growing_batch_changes_where_it_should_and_scores_are_in_between():
+    grows = recipes.VARIANTS["batch-grows"][1]
+    assert recipes.pieces(grows) == [(16_000, 8), (32_000, 16), (48_000, 16), (64_000, 32)]
+    assert recipes.pieces(recipes.DEFAULT) == [(16_000, 16), (32_000, 16), (64_000, 16)]
+
+
+def test_the_rows_that_are_kept_are_rows_of_the_table():
+    rows = recipes.read_rows()
+    assert {row[0] for row in rows} <= set(recipes.VARIANTS)
+    assert len({(row[0], row[1]) for row in rows}) == len(rows) > 0
