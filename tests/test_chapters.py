@@ -1,5 +1,6 @@
 """The chapters keep the rules of the house, and the rules are shown to catch what breaks them."""
 
+import re
 import sys
 
 import chapters
@@ -244,3 +245,20 @@ def test_each_line_that_may_be_written_out_stands_in_the_package(monkeypatch):
     package = chapters.package_functions.__wrapped__()
     text = "\n".join(package["discriminator_step"] + package["generator_step"])
     assert [line for line in written_out if line not in text] == []
+
+
+PAGES = [chapters.ROOT / "README.md", chapters.ROOT / "CONTRIBUTING.md", *sorted((chapters.ROOT / "docs").glob("*.md"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+def test_what_a_page_links_to_is_there(page):
+    links = re.findall(r"(?:\]\(|src=\")([^)\s\"#]+)", page.read_text(encoding="utf-8"))
+    assert not [link for link in links if not link.startswith("http") and not (page.parent / link).exists()]
+
+
+def test_every_page_can_be_reached_from_the_front_page():
+    readme = (chapters.ROOT / "README.md").read_text(encoding="utf-8")
+    beside = "".join(page.read_text(encoding="utf-8") for page in PAGES[1:])
+    assert [
+        page.name for page in PAGES[2:] if f"docs/{page.name}" not in readme and f"({page.name}" not in beside
+    ] == []
