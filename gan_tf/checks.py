@@ -1,4 +1,4 @@
-"""What would train wrongly and say nothing, refused in one line: networks, what `compile` is given, and batches."""
+"""What would train wrongly and say nothing, refused in one line: what `compile` and `fit` are given, and batches."""
 
 import inspect
 import math

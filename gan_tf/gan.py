@@ -179,7 +179,8 @@ class GAN(TwoPlayers):
         """
         batch, seed = self._begin(batch, evaluating=True)
         seed = fold(seed, "evaluation", tf.cast(self.trackers["loss"].count, tf.int64))
-        states = [state for player in (self.generator, self.discriminator) for state in player.non_trainable_variables]
+        metrics = {id(variable) for variable in self.metrics_variables}
+        states = [state for state in self.non_trainable_variables if id(state) not in metrics]
         before = [tf.identity(state) for state in states]  # batch statistics, and the seeds of dropout and noise
 
         fake = self.generator(self.generator_inputs(batch, seed), training=True)

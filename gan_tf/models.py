@@ -87,10 +87,8 @@ def dcgan_discriminator(
     _check_share(dropout=dropout, input_noise=input_noise)
 
     hidden = []
-    for i, width in enumerate(widths):
-        hidden.append(
-            layers.Conv2D(width, kernel if i < 2 else 3, strides=2, padding="same")
-        )  # 14x14, then 7x7, then 4x4
+    for i, width in enumerate(widths):  # 14x14, then 7x7, then 4x4
+        hidden.append(layers.Conv2D(width, kernel if i < 2 else 3, strides=2, padding="same"))
         hidden.append(layers.LeakyReLU(0.3))
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
 

@@ -34,11 +34,8 @@ def check(generator: keras.Model, discriminator: keras.Model, own_inputs: bool =
         if functional and (isinstance(network.input, dict) or isinstance(network.output, dict)):
             raise UsageError(f"the {name} has inputs or outputs by names; give them in order, as [z, labels]")
 
-    made, read, judged = (
-        generator.outputs[0].shape[1:],
-        discriminator.inputs[0].shape[1:],
-        discriminator.outputs[0].shape,
-    )
+    made, read = generator.outputs[0].shape[1:], discriminator.inputs[0].shape[1:]
+    judged = discriminator.outputs[0].shape
     if len(generator.outputs) > 1:
         raise UsageError(f"the generator must have one output, its images, and has {len(generator.outputs)}")
     if not tf.TensorShape(made).is_compatible_with(read):

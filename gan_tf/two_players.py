@@ -45,11 +45,11 @@ class TwoPlayers(keras.Model):
 
     def fit(self, *args, **options):
         """Train, as any Keras model; what can be seen to go wrong is refused before the first step."""
-        bound = inspect.signature(super().fit).bind(*args, **options)
-        given = bound.arguments
         if not self.compiled:
             return super().fit(*args, **options)  # which Keras refuses
 
+        bound = inspect.signature(super().fit).bind(*args, **options)
+        given = bound.arguments
         checks.check_weights(given)
         checks.check_arrays(self, given)
         if given.get("validation_data") is not None:
@@ -69,7 +69,7 @@ class TwoPlayers(keras.Model):
         if checks.is_array(given.get("x")) and not given.get("steps"):
             count = self.distribute_strategy.num_replicas_in_sync
             checks.check_division(len(given["x"]), given.get("batch_size"), count)
-        bound.arguments["x"] = checks.as_tuples(bound.arguments.get("x"))
+        given["x"] = checks.as_tuples(given.get("x"))
         return super().evaluate(*bound.args, **bound.kwargs)
 
     def make_train_function(self, force: bool = False) -> None:

@@ -20,7 +20,7 @@ import tensorflow as tf
 from keras import layers
 
 from gan_tf import UsageError, data, gan, losses, models
-from gan_tf.runs import devices
+from gan_tf.runs import devices, recipe
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "keras.md"
 SHAPE, LATENT_DIM = (4, 4, 1), 3
@@ -500,13 +500,9 @@ def leaky():
 
 @works(NETWORKS, "a global policy of float64 or bfloat16", "trains")
 def policies():
-    before = keras.mixed_precision.dtype_policy()
     for name in ("float64", "bfloat16"):
-        keras.mixed_precision.set_dtype_policy(name)
-        try:
+        with recipe.dtype_policy(name):
             model = compiled()
-        finally:
-            keras.mixed_precision.set_dtype_policy(before)
         assert np.isfinite(fit(model)["loss"]).all()
 
 
@@ -858,12 +854,8 @@ def replaced():
 
 @works(CALLBACKS, "`clipnorm` set later in `mixed_float16`", "clips")
 def clipped():
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_float16")
-    try:
+    with recipe.dtype_policy("mixed_float16"):
         model = compiled(made(players=(models.mlp_generator(2, (4,)), models.mlp_discriminator((4,)))))
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
     model.compile(keras.optimizers.SGD(0.1), keras.optimizers.SGD(0.1))
     model.generator_optimizer.clipnorm = model.discriminator_optimizer.clipnorm = 1e-12
     weight = model.discriminator.get_weights()[0]
@@ -873,12 +865,8 @@ def clipped():
 
 @works(CALLBACKS, "`LearningRateScheduler` in `mixed_float16`", "likewise")
 def scaled():
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_float16")
-    try:
+    with recipe.dtype_policy("mixed_float16"):
         model = compiled(made(players=(models.mlp_generator(2, (4,)), models.mlp_discriminator((4,)))))
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
     model.optimizer.learning_rate = 1e-4
     np.testing.assert_allclose(rates(model), [1e-4, 4e-4], rtol=1e-6)
 
@@ -1035,6 +1023,23 @@ def validation_changes_nothing():
     assert same(*ends)
 
 
+@works(JUDGING, "`evaluate` of a subclass with a third network", "changes nothing of that, either")
+def third_network():
+    class Encoded(gan.GAN):
+        def __init__(self, *players):
+            super().__init__(*players)
+            self.encoder = keras.Sequential([keras.Input(SHAPE), layers.BatchNormalization(), layers.Dropout(0.5)])
+
+        def generator_objective(self, batch, fake, seed):
+            seen = self.encoder(batch["images"], training=True)
+            return super().generator_objective(batch, fake, seed) + tf.reduce_mean(seen)
+
+    model = compiled(made(Encoded))
+    before = state(model)
+    model.evaluate(batches(), verbose=0)
+    assert same(before, state(model))
+
+
 @works(JUDGING, "a discriminator that knows its images by heart", "shows: the loss on others is far above")
 def memory():
     big = keras.Sequential(
@@ -1164,14 +1169,10 @@ def own_loss():
 
 @works(SAVING, "schedules, `mixed_float16`", "are saved, too")
 def half():
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_float16")
-    try:
+    with recipe.dtype_policy("mixed_float16"):
         model = made(players=(models.mlp_generator(2, (4,)), models.mlp_discriminator((4,))))
         decay = keras.optimizers.schedules.CosineDecay(1e-2, 10)
         model.compile(keras.optimizers.Adam(decay), "adam")
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
     batch = np.random.default_rng(0).uniform(-1, 1, (4, 28, 28, 1)).astype(np.float32)
     model.train_on_batch(batch)
     with folder() as path, silent():
@@ -1252,12 +1253,8 @@ def export():
     SAVING, "networks in `mixed_float16`, in a process of another policy", "scale their losses, each by its own policy"
 )
 def other_policy():
-    before = keras.mixed_precision.dtype_policy()
-    keras.mixed_precision.set_dtype_policy("mixed_float16")
-    try:
+    with recipe.dtype_policy("mixed_float16"):
         players = models.mlp_generator(2, (4,)), models.mlp_discriminator((4,))
-    finally:
-        keras.mixed_precision.set_dtype_policy(before)
     model = compiled(made(players=players))
     scaled = keras.optimizers.LossScaleOptimizer
     assert [isinstance(one, scaled) for one in (model.generator_optimizer, model.discriminator_optimizer)] == [True] * 2
@@ -1470,7 +1467,7 @@ HEAD = """\
 
 `gan_tf.gan.GAN` is a `keras.Model`, and is used as one. Each line below is a test: `tests/keras_table.py` holds them
 and writes this page. What is refused is refused in one line, by a `gan_tf.UsageError` (a `ValueError`), before a
-weight changes.
+weight changes; where only a later batch shows it, before the step on that batch.
 """
 
 
