@@ -13,7 +13,7 @@ endif
 ONE_THREAD := TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 PYTEST := GAN_TF_OFFLINE=1 $(BIN)/python -m pytest
 TWO_WORKERS := $(ONE_THREAD) $(PYTEST) -n 2 --dist loadfile --no-loadscope-reorder
-NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=900
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=900 --nbval-sanitize-with notebooks/sanitize.cfg
 
 .PHONY: gif test check thorough chapter mutants lowest notebooks bench lab lint lock help
 .DELETE_ON_ERROR:
@@ -51,8 +51,9 @@ versions-%:
 	uv pip install --quiet --python .venv-$* $(BOUNDS) --requirement requirements.txt --editable '.[test]'
 	$(subst $(BIN),.venv-$*/bin,$(TWO_WORKERS)) $(NBVAL) tests notebooks/02_*.ipynb notebooks/05_*.ipynb
 
-notebooks: $(READY)  ## execute every chapter and store its outputs
+notebooks: $(READY)  ## execute every chapter, store its outputs, and write the table of chapters in README.md
 	@$(BIN)/python notebooks/execute.py
+	@$(BIN)/python notebooks/table.py
 
 bench: $(READY)  ## measure speed, growth, kills and time to quality, into benchmarks/RESULTS.md (about three hours)
 	$(BIN)/python benchmarks/train_step.py
@@ -61,10 +62,15 @@ bench: $(READY)  ## measure speed, growth, kills and time to quality, into bench
 	$(BIN)/python benchmarks/growth.py
 	$(BIN)/python benchmarks/replicas.py
 	$(BIN)/python benchmarks/recipes.py
+	$(BIN)/python benchmarks/ring.py
+	$(BIN)/python benchmarks/traces.py
 	$(BIN)/python benchmarks/time_to_quality.py
 
-lab: $(READY)    ## open the chapters in JupyterLab
-	$(BIN)/jupyter lab notebooks
+lab: $(READY)    ## open the list of chapters in JupyterLab
+	@mkdir -p .venv/share/jupyter/lab/settings
+	@echo '{"@jupyterlab/docmanager-extension:plugin": {"defaultViewers": {"markdown": "Markdown Preview"}}}' \
+	    > .venv/share/jupyter/lab/settings/overrides.json
+	$(BIN)/jupyter lab notebooks/README.md
 
 lint: $(READY)   ## check style and format, chapters included
 	$(BIN)/ruff check .

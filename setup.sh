@@ -32,8 +32,8 @@ elif ! suits .venv/bin/python; then
 fi
 
 echo "Installing into .venv; this happens once and takes a few minutes."
-PIP_CONSTRAINT=$PWD/constraints.txt .venv/bin/python -m pip install --quiet --disable-pip-version-check \
-    --requirement requirements.txt --editable '.[test]' || {
+.venv/bin/python -m pip install --quiet --disable-pip-version-check \
+    --constraint constraints.txt --requirement requirements.txt --editable '.[test]' || {
     free=$(df -Pm . | awk 'NR == 2 { print $4 }')
     [ "$free" -ge 100 ] || fail "the disk is full ($free MB free); make room, about $NEEDED_MB MB in all, and run make again"
     fail "the installation failed; the lines above say why. If the package index was out of reach, run make again when it is back"

@@ -3,6 +3,8 @@
 import os
 import platform
 import re
+import statistics
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -23,6 +25,11 @@ def machine() -> str:
         f"Measured on {cores} cores of {name}, {native} native bfloat16, {platform.system()}; Python "
         f"{platform.python_version()}, TensorFlow {tf.__version__}, Keras {keras.__version__}."
     )
+
+
+def spread(values: Sequence[float], shape: str = ".0f") -> str:
+    """Write the median of some numbers, and the lowest and the highest."""
+    return f"{statistics.median(values):{shape}} ({min(values):{shape}} to {max(values):{shape}})"
 
 
 def write_section(title: str, lines: list[str]) -> None:

@@ -17,10 +17,13 @@ from gan_tf.runs import results
 def arguments_of(generator: keras.Model) -> dict:
     """Return the arguments with which `models.dcgan_generator` builds a generator of these shapes."""
     convolutions = [layer for layer in generator.layers if isinstance(layer, keras.layers.Conv2DTranspose)]
+    slope = next(layer.negative_slope for layer in generator.layers if isinstance(layer, keras.layers.LeakyReLU))
     return {
         "latent_dim": generator.input_shape[1],
         "widths": [layer.kernel.shape[3] for layer in convolutions],  # what each of them reads
         "first_kernel": convolutions[0].kernel.shape[0],
+        "kernel": convolutions[1].kernel.shape[0],
+        "slope": round(float(slope), 6),  # kept in float32
     }
 
 

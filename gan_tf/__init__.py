@@ -9,7 +9,7 @@ import os
 import sys
 import tempfile
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # whatever ~/.keras/keras.json says
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

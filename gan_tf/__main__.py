@@ -1,4 +1,4 @@
-"""The command line: `python -m gan_tf {train,sample,gif,evaluate} RUN ...`."""
+"""The command line: `python -m gan_tf {train,sample,gif,evaluate,doctor} RUN ...`."""
 
 import argparse
 import dataclasses
@@ -20,6 +20,7 @@ examples:
   python -m gan_tf sample runs/dcgan --count 100 --seed 1 --out samples.png
   python -m gan_tf gif runs/dcgan --out progress.gif
   python -m gan_tf evaluate runs/dcgan               score it, write runs/dcgan/metrics.json
+  python -m gan_tf doctor runs/dcgan                 say what its diagnostics show, and what to try
 
 exit codes: 0 done; 1 a failure, told in one line; 2 wrong usage; 130 and 143 stopped by a signal, after saving
 environment: GAN_TF_DATA, a folder to look for datasets in first; GAN_TF_OFFLINE=1, never download;
@@ -143,6 +144,10 @@ def parser() -> argparse.ArgumentParser:
     )
     evaluate.add_argument("--seed", type=at_least(0), default=0, help="of noise and draws (default: 0)")
     evaluate.set_defaults(command=evaluate_runs)
+
+    doctor = commands.add_parser("doctor", help="say what goes wrong in a run", description=doctor_run.__doc__)
+    doctor.add_argument("run", type=run_folder, help="the run folder, of a run that is finished or not")
+    doctor.set_defaults(command=doctor_run)
     return top
 
 
@@ -218,6 +223,13 @@ def evaluate_runs(options: argparse.Namespace) -> None:
     reports = {str(folder): runs.evaluate(folder, options.count, options.seed) for folder in options.runs}
     print(evaluator.table(**reports))
     print("Written to " + ", ".join(str(folder / "metrics.json") for folder in options.runs))
+
+
+def doctor_run(options: argparse.Namespace) -> None:
+    """Say what a run's diagnostics show: symptom, cause, what to try, and the chapter to read. Takes no training."""
+    from gan_tf.doctor import read, report
+
+    print(report(read(options.run)))
 
 
 def run_folder(text: str) -> Path:

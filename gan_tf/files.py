@@ -59,9 +59,14 @@ def remove_partials(folder: Path) -> None:
         if path.is_symlink() or not path.is_file():
             continue
 
-        with contextlib.suppress(OSError), open(path, "rb") as file:
-            if _lock(file, wait=False):
-                path.unlink()
+        with contextlib.suppress(OSError):
+            if not fcntl:
+                path.unlink()  # refused for as long as somebody has it open
+                continue
+
+            with open(path, "rb") as file:
+                if _lock(file, wait=False):
+                    path.unlink()
 
 
 def _lock(file: BinaryIO, wait: bool) -> bool:

@@ -179,16 +179,10 @@ class GAN(TwoPlayers):
         """
         batch, seed = self._begin(batch, evaluating=True)
         seed = fold(seed, "evaluation", tf.cast(self.trackers["loss"].count, tf.int64))
-        metrics = {id(variable) for variable in self.metrics_variables}
-        states = [state for state in self.non_trainable_variables if id(state) not in metrics]
-        before = [tf.identity(state) for state in states]  # batch statistics, and the seeds of dropout and noise
-
-        fake = self.generator(self.generator_inputs(batch, seed), training=True)
-        discriminator_loss = self.discriminator_objective(batch, fake, seed) + sum(self.discriminator.losses)
-        generator_loss = self.generator_objective(batch, fake, seed) + sum(self.generator.losses)
-
-        for state, value in zip(states, before, strict=True):
-            state.assign(value)
+        with self.unchanged(but=self.metrics_variables):
+            fake = self.generator(self.generator_inputs(batch, seed), training=True)
+            discriminator_loss = self.discriminator_objective(batch, fake, seed) + sum(self.discriminator.losses)
+            generator_loss = self.generator_objective(batch, fake, seed) + sum(self.generator.losses)
         return self._log_losses(generator_loss, discriminator_loss)
 
     def discriminator_step(self, batch: Batch, seed: tf.Tensor) -> tf.Tensor:

@@ -14,15 +14,24 @@ IMAGE_SHAPE = (28, 28, 1)
 
 
 def dcgan_generator(
-    latent_dim: int = 100, widths: tuple[int, int, int] = (256, 128, 64), first_kernel: int = 5, kernel: int = 5
+    latent_dim: int = 100,
+    widths: tuple[int, int, int] = (256, 128, 64),
+    first_kernel: int = 5,
+    kernel: int = 5,
+    slope: float = 0.3,
 ) -> keras.Model:
     """Build the convolutional generator: z becomes 7x7 feature maps, which transposed convolutions grow to an image.
 
     Radford et al. 2016, section 3, in the sizes of TensorFlow's DCGAN tutorial: 28x28 images, 5x5 kernels, leaky ReLU
-    with slope 0.3. `first_kernel` is the size of the first convolution's kernels, by far the most expensive ones,
-    `kernel` that of the two that double the image.
+    where the paper has ReLU.
+
+    Args:
+        first_kernel: the size of the first convolution's kernels, by far the most expensive ones.
+        kernel: that of the two that double the image.
+        slope: of the leaky ReLUs below zero, in [0, 1).
     """
     _check_sizes(latent_dim=latent_dim, widths=widths, first_kernel=first_kernel, kernel=kernel)
+    _check_share(slope=slope)
     if len(widths) != 3:
         raise UsageError(f"widths must be three numbers, one for each hidden layer, got {widths}")
     first, second, third = widths
@@ -32,14 +41,14 @@ def dcgan_generator(
             keras.Input((latent_dim,)),
             layers.Dense(7 * 7 * first, use_bias=False),
             layers.BatchNormalization(),
-            layers.LeakyReLU(0.3),
+            layers.LeakyReLU(slope),
             layers.Reshape((7, 7, first)),
             layers.Conv2DTranspose(second, first_kernel, padding="same", use_bias=False),  # (batch, 7, 7, 128)
             layers.BatchNormalization(),
-            layers.LeakyReLU(0.3),
+            layers.LeakyReLU(slope),
             layers.Conv2DTranspose(third, kernel, strides=2, padding="same", use_bias=False),  # (batch, 14, 14, 64)
             layers.BatchNormalization(),
-            layers.LeakyReLU(0.3),
+            layers.LeakyReLU(slope),
             layers.Conv2DTranspose(1, kernel, strides=2, padding="same", use_bias=False),  # (batch, 28, 28, 1)
             layers.Activation("tanh", dtype="float32"),
         ],
@@ -70,6 +79,7 @@ def dcgan_discriminator(
     input_noise: float = 0.0,
     minibatch_stddev: bool = False,
     kernel: int = 5,
+    slope: float = 0.3,
 ) -> keras.Model:
     """Build the convolutional discriminator: strided convolutions, then one logit.
 
@@ -82,14 +92,15 @@ def dcgan_discriminator(
             section 3), in [0, 1].
         minibatch_stddev: whether the last layer also sees how much the images of the batch differ.
         kernel: the size of the first two convolutions' kernels.
+        slope: of the leaky ReLUs below zero, in [0, 1); the paper has 0.2.
     """
     _check_sizes(widths=widths, kernel=kernel)
-    _check_share(dropout=dropout, input_noise=input_noise)
+    _check_share(dropout=dropout, input_noise=input_noise, slope=slope)
 
     hidden = []
     for i, width in enumerate(widths):  # 14x14, then 7x7, then 4x4
         hidden.append(layers.Conv2D(width, kernel if i < 2 else 3, strides=2, padding="same"))
-        hidden.append(layers.LeakyReLU(0.3))
+        hidden.append(layers.LeakyReLU(slope))
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
 
     noise = [layers.GaussianNoise(input_noise)] * (input_noise > 0)

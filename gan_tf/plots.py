@@ -75,7 +75,7 @@ def plot_images(images: np.ndarray, title: str = "", columns: int | None = None,
 
 def plot_losses(history: dict[str, list[float]], x: str = "images") -> plt.Figure:
     """Draw `generator_loss` and `discriminator_loss`, with the values at which neither knows better than a coin."""
-    figure, axes = plt.subplots(figsize=(7, 3.5))
+    figure, axes = plt.subplots(figsize=(9, 3.5))
 
     axes.plot(history[x], history["discriminator_loss"], color=REAL_COLOUR, label="discriminator")
     axes.plot(history[x], history["generator_loss"], color=FAKE_COLOUR, label="generator")
@@ -84,7 +84,7 @@ def plot_losses(history: dict[str, list[float]], x: str = "images") -> plt.Figur
 
     axes.set_xlabel(f"{x} seen")
     axes.set_ylabel("loss (nats)")
-    axes.legend()
+    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))  # off the curves
     figure.tight_layout()
     return figure
 
@@ -147,8 +147,8 @@ def plot_players(real, fake, probabilities, *, half_width: float, title: str = "
 
     y, x = (np.linspace(-half_width, half_width, size) for size in probabilities.shape)
     axes.contourf(x, y, probabilities, np.linspace(0, 1, 10), cmap=BELIEF)
-    axes.plot(*np.transpose(real), ".", color=REAL_DOT, markersize=2)
-    axes.plot(*np.transpose(fake), ".", color=FAKE_DOT, markersize=2)
+    axes.plot(*np.transpose(real), ".", color=REAL_DOT, markersize=2, label="real")
+    axes.plot(*np.transpose(fake), ".", color=FAKE_DOT, markersize=2, label="fake")
 
     limits = (-half_width, half_width)
     axes.set(xlim=limits, ylim=limits, xticks=[], yticks=[], title=title, aspect="equal")
@@ -217,16 +217,20 @@ def plot_train_step() -> plt.Figure:
 
 
 def plot_discriminators(x, real_density, fake_density, probabilities: dict, title: str = "") -> plt.Figure:
-    """Draw two densities over x as areas, and over them D(x) of several discriminators, by their labels; all (n,)."""
-    figure, axes = plt.subplots(figsize=(7, 3.5))
+    """Draw two densities over x as areas, and over them D(x) of discriminators, by their labels; all (n,).
+
+    The last is dashed, as the one that the others are compared with.
+    """
+    figure, axes = plt.subplots(figsize=(7, 4.6))
     axes.fill_between(x, real_density, color=REAL_COLOUR, alpha=0.25, label="density of real")
     axes.fill_between(x, fake_density, color=FAKE_COLOUR, alpha=0.25, label="density of fake")
 
     for number, (label, y) in enumerate(probabilities.items(), start=2):  # C0 and C1 are real and fake
-        axes.plot(x, y, color=f"C{number}", alpha=0.8, label=f"D(x): {label}")
+        axes.plot(x, y, color=f"C{number}", alpha=0.6, linewidth=3, label=f"D(x): {label}")
+    axes.lines[-1].set(color="black", alpha=1.0, linestyle="--", linewidth=1.5)
 
-    axes.set(xlabel="x", ylabel="density, and D(x)", title=title)
-    axes.legend(loc="center left", bbox_to_anchor=(1.0, 0.5))
+    axes.set(xlabel="x", ylabel="lines: D(x); areas: density", title=title)
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     figure.tight_layout()
     return figure
 

@@ -1,11 +1,13 @@
 """What Keras asks of a model beside its step, to train, judge and save it: for one with two players."""
 
+import contextlib
 import inspect
 import types
 import warnings
 from collections.abc import Callable
 
 import keras
+import tensorflow as tf
 
 from gan_tf import UsageError, checks, losses, optimizers
 from gan_tf.files import one_line
@@ -89,6 +91,21 @@ class TwoPlayers(keras.Model):
         super().make_test_function(force)
         if self.test_function is not before:
             self.test_function = checks.in_one_line(self.test_function)
+
+    @contextlib.contextmanager
+    def unchanged(self, but=()):
+        """Let a step compute as in training, and leave each state as it was: batch statistics, seeds, counts.
+
+        Args:
+            but: variables that may change.
+        """
+        free = {id(variable) for variable in but}
+        states = [state for state in self.non_trainable_variables if id(state) not in free]
+        before = [tf.identity(state) for state in states]
+        self.evaluating = True
+        yield
+        for state, value in zip(states, before, strict=True):
+            state.assign(value)
 
     def _maybe_symbolic_build(self, iterator=None, data_batch=None) -> None:
         """Do nothing: all is built, and Keras would swallow the first batch here under a strategy."""

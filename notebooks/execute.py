@@ -1,10 +1,14 @@
 """Execute chapters and store their outputs: `python notebooks/execute.py [CHAPTER.ipynb ...]`; without names, all.
 
-Metadata is cut down to what readers' tools need, so that a second run gives a small diff, and the first cell gets the
-repository's address from pyproject.toml.
+Metadata is what JupyterLab itself would write, no more, so that a second run gives a small diff and looking at a
+chapter does not ask to save it. The first code cell gets the repository's address from pyproject.toml, the title cell
+links to the chapters before and after, and the tables of chapters 04 and 06 get their numbers from benchmarks/.
 """
 
+import csv
+import math
 import re
+import statistics
 import sys
 import time
 import tomllib
@@ -14,7 +18,18 @@ import nbformat
 from nbclient import NotebookClient
 
 FOLDER = Path(__file__).resolve().parent
-KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+        "version": "3.11.7",  # of the machine that CI runs on, whatever ran here
+    },
+}
 GET_PACKAGE = """\
 try:
     from gan_tf import __version__, plots  # imports TensorFlow, too, without its start-up messages
@@ -33,34 +48,171 @@ except ImportError:  # not installed yet: look for the project's folder here, ab
         raise
 print("gan_tf", __version__)"""
 
+MARK = "<!-- before and after -->"
+RECIPE_ROWS = {  # of benchmarks/recipes.csv, as chapter 04 names them
+    "default": "nothing: the recipe",
+    "latent-100": "100 numbers of noise",
+    "slope-0.3": "leaky ReLUs of slope 0.3",
+    "one-rate": "the generator's rate, as low as the discriminator's",
+    "beta1-0.5": "β₁ = 0.5",
+    "no-average": "the last weights, no average",
+    "batch-8": "batch 8",
+    "batch-32": "batch 32",
+    "rate-half": "both rates halved",
+    "rate-double": "both rates doubled",
+    "no-noise": "no input noise",
+    "no-stddev": "no look at the whole batch (`MinibatchStddev`)",
+    "kernel-5": "5×5 kernels in place of 4×4",
+}
+RING_ROWS = {  # of benchmarks/ring.csv, as chapter 06 names them: in its table, in its figure
+    "noise": ("*uniform noise*", ""),
+    "gaussian": ("*one Gaussian*", ""),
+    "true": ("*true samples*", ""),
+    "plain": ("nothing: the plain GAN", "plain"),
+    "unrolled-5": ("unrolled by 5 steps", "unrolled"),
+    "unrolled-stopped": ("unrolled, gradient stopped", "unrolled, stopped"),
+    "critic-5": ("5 steps of D to one of G", "5 D steps"),
+    "packed-2": ("packed by 2", "packed"),
+    "beta1-0": ("β₁ = 0", "β₁ 0"),
+    "relativistic": ("relativistic, β₁ = 0", "pairs, β₁ 0"),
+    "penalties": ("R1 + R2, γ = 1, β₁ = 0", "R1 + R2, β₁ 0"),
+    "both-0.1": ("relativistic, R1 + R2, γ = 0.1, β₁ = 0", "both, γ 0.1, β₁ 0"),
+    "both-1": ("relativistic, R1 + R2, γ = 1, β₁ = 0", "both, γ 1, β₁ 0"),
+    "both-10": ("relativistic, R1 + R2, γ = 10, β₁ = 0", "both, γ 10, β₁ 0"),
+    "both-beta1-0.5": ("relativistic, R1 + R2, γ = 1", "both, γ 1, β₁ 0.5"),
+    "fast-critic": ("rates 1e-2 and 1e-2", "rates 1e-2, 1e-2"),
+    "published-rates": ("rates 1e-3 and 1e-4", "rates 1e-3, 1e-4"),
+    "equal-rates": ("rates 1e-3 and 1e-3", "rates 1e-3, 1e-3"),
+    "both-equal-rates": ("relativistic, R1 + R2, γ = 1, β₁ = 0, rates 1e-3 and 1e-3", "both, 1e-3, 1e-3"),
+}
+
+
+def repository() -> str:
+    """Return the project's address, or nothing where there is none yet."""
+    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return project.get("urls", {}).get("Repository", "")
+
 
 def get_package_cell() -> str:
     """Return the source of every chapter's first code cell; where no folder is found, it installs from the address."""
-    project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    if not (address := project.get("urls", {}).get("Repository")):
+    if not (address := repository()):
         return GET_PACKAGE
     return GET_PACKAGE.replace("    if found:", f'    found = found or ["git+{address}"]\n    if found:')
+
+
+def benchmark(name: str) -> list[dict[str, str]]:
+    """Return the rows of a benchmark's table."""
+    with open(FOLDER.parent / "benchmarks" / f"{name}.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def recipe_table() -> str:
+    """Return chapter 04's table of what the recipe's parts are worth, from benchmarks/recipes.csv."""
+    rows = benchmark("recipes")
+    own_of_all = [name for name in rows[0] if all(row[name] for row in rows if row["name"] in RECIPE_ROWS)]
+    columns = [name for name in own_of_all if name.startswith("frechet_")]
+    heads = " | ".join(f"{int(name.removeprefix('frechet_')):,} images" for name in columns)
+    lines = [f"| what is changed | seeds | {heads} |", "| --- " * (2 + len(columns)) + "|"]
+
+    for name, what in RECIPE_ROWS.items():
+        own = [row for row in rows if row["name"] == name]
+        scores = [[float(row[column]) for row in own] for column in columns]
+        spreads = [f" ({min(v):.0f} to {max(v):.0f})" if len(v) > 1 else "" for v in scores]
+        cells = [f"{statistics.median(v):.0f}{spread}" for v, spread in zip(scores, spreads, strict=True)]
+        lines.append(f"| {what} | {len(own)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ring_scores() -> dict[str, list[tuple[int, float, float]]]:
+    """Return of each row of benchmarks/ring.csv its seeds' modes found, share on a mode and KL."""
+    scores = {name: [] for name in RING_ROWS}
+    for row in benchmark("ring"):
+        scores[row["name"]].append((int(row["modes"]), float(row["on_mode"]), float(row["kl"])))
+    return scores
+
+
+def ring_table() -> str:
+    """Return chapter 06's table of what the cures of mode collapse are worth, from benchmarks/ring.csv."""
+    heads = ("what is changed on the ring", "collapsed", "all 8 found", "modes found", "on a mode", "KL")
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for name, seeds in ring_scores().items():
+        modes, shares, kl = zip(*seeds, strict=True)
+        collapsed, whole = sum(value >= math.log(2) for value in kl), modes.count(8)
+        cells = [f"{statistics.median(modes):.0f} ({min(modes)} to {max(modes)})"]
+        cells += [f"{statistics.median(shares):.0%} ({min(shares):.0%} to {max(shares):.0%})"]
+        cells += [f"{statistics.median(kl):.2f} ({min(kl):.2f} to {max(kl):.2f})"]
+        lines.append(f"| {RING_ROWS[name][0]} | {collapsed} | {whole} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def ring_seeds() -> str:
+    """Return the lines of chapter 06 that hold each seed, as modes found and percent on a mode; controls have none."""
+    named = {RING_ROWS[name][1]: seeds for name, seeds in ring_scores().items() if RING_ROWS[name][1]}
+    lines = [f"{name:18}{' '.join(f'{m}:{100 * s:.0f}' for m, s, _ in seeds)}" for name, seeds in named.items()]
+    return "\n".join(['RUNS = """', *lines, '"""'])
+
+
+TABLES = {  # how a table starts and ends, and what it is today
+    r"^\| what is changed \|.*(?:\n\|.*)*": recipe_table,
+    r"^\| what is changed on the ring \|.*(?:\n\|.*)*": ring_table,
+    r'^RUNS = """[^"]*"""': ring_seeds,
+}
+
+
+def with_tables(source: str) -> str:
+    """Return a cell's source with today's table in the place of each one that it has."""
+    for pattern, table in TABLES.items():
+        source = re.sub(pattern, lambda _, table=table: table(), source, flags=re.MULTILINE)
+    return source
+
+
+def chapters() -> dict[str, str]:
+    """Return the title of each chapter, "01 · The adversarial idea", by the name of its file."""
+    paths = sorted(FOLDER.glob("[0-9]*.ipynb"))
+    first_lines = {path.name: nbformat.read(path, as_version=4).cells[0].source.splitlines()[0] for path in paths}
+    return {name: line.removeprefix("# ") for name, line in first_lines.items()}
+
+
+def with_neighbours(source: str, name: str, titles: dict[str, str]) -> str:
+    """Return a title cell's source with a last line that links to the chapters before and after, in today's order."""
+    names = list(titles)
+    place = names.index(name)
+    links = [f"← [{titles[before]}]({before})" for before in names[max(0, place - 1) : place]]
+    links += ["[all chapters](README.md)"]
+    links += [f"[{titles[after]}]({after}) →" for after in names[place + 1 : place + 2]]
+    return re.sub(rf"\n*{MARK}.*\Z", "", source, flags=re.DOTALL) + f"\n\n{MARK}\n{' | '.join(links)}"
 
 
 def execute(path: Path) -> float:
     """Run one notebook from top to bottom in a fresh kernel, store its outputs and return the seconds it took."""
     notebook = nbformat.read(path, as_version=4)
-    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
+    notebook.metadata = nbformat.from_dict(METADATA)
+    notebook.cells[0].source = with_neighbours(notebook.cells[0].source, path.name, chapters())
     next(cell for cell in notebook.cells if cell.cell_type == "code").source = get_package_cell()
+    for cell in notebook.cells:
+        cell.source = with_tables(cell.source)
     started = time.perf_counter()
     resources = {"metadata": {"path": str(FOLDER)}}
     NotebookClient(notebook, timeout=3600, resources=resources, record_timing=False, coalesce_streams=True).execute()
     seconds = time.perf_counter() - started
     for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
-        for output in cell.get("outputs", []):
-            output.get("metadata", {}).clear()
-            if output.output_type == "stream":  # what a terminal would show of a progress bar: its last state
-                output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)
-    notebook.metadata = nbformat.from_dict({"kernelspec": KERNEL, "language_info": {"name": "python"}})
+        tidy(cell)
+    notebook.metadata = nbformat.from_dict(METADATA)
     nbformat.validate(notebook)
     nbformat.write(notebook, path)
     return seconds
+
+
+def tidy(cell: nbformat.NotebookNode) -> None:
+    """Leave of a cell's metadata the tags, of its outputs' the width of a picture, and of a progress bar its end."""
+    cell.metadata = nbformat.from_dict({"tags": cell.metadata["tags"]} if cell.metadata.get("tags") else {})
+    for output in cell.get("outputs", []):
+        if "metadata" in output:
+            pictures = {kind: about for kind, about in output.metadata.items() if kind.startswith("image/")}
+            widths = {kind: {"width": about["width"]} for kind, about in pictures.items() if "width" in about}
+            output.metadata = nbformat.from_dict(widths)
+        if output.output_type == "stream":  # what a terminal would show of a bar: its last state
+            output.text = re.sub(r"[^\n]*\r(?!\n)", "", output.text)
 
 
 if __name__ == "__main__":

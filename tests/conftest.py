@@ -26,6 +26,13 @@ collect_ignore = ["samples"]  # notebooks for test_nbval.py, which breaks them
 SETTINGS = recipe.Settings(dataset="digits", epochs=2, batch_size=250, model="mlp")  # 12 steps
 
 
+def pytest_generate_tests(metafunc):
+    """Refuse cases that come from a set: each worker would have them in another order, and no test would run."""
+    for mark in metafunc.definition.iter_markers("parametrize"):
+        if isinstance(mark.args[1], set | frozenset):
+            raise pytest.UsageError(f"{metafunc.definition.nodeid}: parametrize over sorted(...), a set has no order")
+
+
 @pytest.fixture(autouse=True)
 def seeded():
     """Give every test the same seeds, whatever ran before it."""

@@ -48,10 +48,40 @@ RUNS, RECIPE, FILES = "tests/test_runs.py::", "tests/test_recipe.py::", "tests/t
 HOSTILE, DEVICES, MAIN = "tests/test_hostile.py::", "tests/test_devices.py::", "tests/test_main.py::"
 KERAS = "tests/test_keras.py::test_a_row_of_the_page_holds"
 SETTINGS, CALLBACKS, LONGER = "tests/test_settings.py::", "tests/test_callbacks.py::", "tests/test_longer.py::"
-SOURCE = "tests/test_source.py::"
+SOURCE, FRONT, BENCHMARKS = "tests/test_source.py::", "tests/test_front.py::", "tests/test_benchmarks.py::"
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
+DIAGNOSTICS, DOCTOR = "tests/test_diagnostics.py::", "tests/test_doctor.py::"
 
 MUTANTS = (
+    # diagnostics
+    Mutant(
+        "gan_tf/two_players.py",
+        "            state.assign(value)",
+        "            pass",
+        (f"{DIAGNOSTICS}test_to_measure_changes_nothing", f"{KERAS}[validation_changes_nothing]"),
+        "to measure two players, or to look at held-out images, changes no statistics and no seed",
+    ),
+    Mutant(
+        "gan_tf/diagnostics.py",
+        "output_gradients=scale)",
+        "output_gradients=2.0 * scale)",
+        (f"{DIAGNOSTICS}test_the_lengths_are_those_of_a_step_s_gradients",),
+        "the lengths of the gradients are those of a step",
+    ),
+    Mutant(
+        "gan_tf/runs/diagnosis.py",
+        "                self.told.add(finding.name)\n",
+        "",
+        (f"{DIAGNOSTICS}test_a_finding_is_told_once",),
+        "a training says a finding once",
+    ),
+    Mutant(
+        "gan_tf/doctor.py",
+        "ROWS = 3 ",
+        "ROWS = 1 ",
+        (f"{DOCTOR}test_one_or_two_odd_rows_are_no_finding",),
+        "one odd row is no finding",
+    ),
     # losses
     Mutant(
         "gan_tf/losses.py",
@@ -515,13 +545,6 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/gan.py",
-        "            state.assign(value)\n",
-        "            pass\n",
-        (f"{KERAS}[validation_changes_nothing]",),
-        "held-out images change no statistics and no seed",
-    ),
-    Mutant(
-        "gan_tf/gan.py",
         "        self.warn_if_not_saved_whole()\n",
         "",
         (f"{KERAS}[nameless]",),
@@ -624,6 +647,13 @@ MUTANTS = (
         'open(partial, "wb")',
         (f"{FILES}test_a_link_in_the_place_of_a_partial_file_is_not_followed",),
         "no link is written through",
+    ),
+    Mutant(
+        "gan_tf/files.py",
+        "path.unlink()  # refused",
+        "pass  # refused",
+        (f"{FILES}test_where_files_have_no_locks_a_partial_one_goes_unless_the_system_refuses",),
+        "what a killed process left goes where there are no locks, too",
     ),
     Mutant(
         "gan_tf/files.py",
@@ -813,6 +843,48 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/runs/callbacks.py",
+        "            self.first = len(steps) - 1\n",
+        "            self.first = 0\n",
+        (f"{CALLBACKS}test_a_training_that_goes_on_tells_the_speed_of_now",),
+        "the speed that a run tells when it goes on is that of now",
+    ),
+    Mutant(
+        "gan_tf/runs/callbacks.py",
+        "        self.told = True\n",
+        "",
+        (f"{CALLBACKS}test_speed_and_time_left_are_told_once_before_a_long_wait",),
+        "speed and time left are told once",
+    ),
+    Mutant(
+        "gan_tf/runs/callbacks.py",
+        'return sys.stdout if type(sys.stdout).__module__.startswith("ipykernel.") else sys.stderr',
+        "return sys.stderr",
+        (f"{CALLBACKS}test_the_progress_bar_goes_to_standard_output_in_a_notebook_alone",),
+        "a notebook's progress bar is not pink",
+    ),
+    Mutant(
+        "notebooks/execute.py",
+        'own = [row for row in rows if row["name"] == name]',
+        "own = rows[:3]",
+        (f"{CHAPTERS}test_the_table_of_recipes_is_that_of_the_benchmark",),
+        "chapter 04's table of recipes is the benchmark's",
+    ),
+    Mutant(
+        "tests/chapters.py",
+        "all(isinstance(each, ast.Raise) for each in node.body)",
+        "node.body",
+        (f"{CHAPTERS}test_each_rule_catches_what_breaks_it[twin_without_a_branch]",),
+        "of a chapter's twin only the checks of arguments may be left out",
+    ),
+    Mutant(
+        "notebooks/execute.py",
+        'if "width" in about}',
+        "if False}",
+        (f"{CHAPTERS}test_of_outputs_the_width_of_a_picture_and_the_end_of_a_bar_are_kept",),
+        "an executed chapter keeps the width of its GIF",
+    ),
+    Mutant(
+        "gan_tf/runs/callbacks.py",
         "if not np.isfinite(pair).all():",
         "if False:",
         (f"{RUNS}test_a_loss_of_nan_stops_the_run_and_keeps_the_checkpoint_from_before",),
@@ -981,6 +1053,21 @@ MUTANTS = (
         (f"{HOSTILE}test_zeros_that_unpack_to_a_gigabyte",),
         "a generator is not packed",
     ),
+    # the front page
+    Mutant(
+        "notebooks/table.py",
+        "https://nbviewer.org/github/{at}",
+        "https://nbviewer.org/{at}",
+        (f"{FRONT}test_the_address_in_pyproject_brings_badges_and_the_line_that_fetches[.git]",),
+        "badges lead to the project",
+    ),
+    Mutant(
+        "tests/test_front.py",
+        "return [figure for figure in figures(text) if not is_there(figure)]",
+        "return []",
+        (f"{FRONT}test_a_figure_that_no_chapter_prints_is_found",),
+        "the front page has figures that a chapter prints",
+    ),
     # the chapters
     Mutant(
         "tests/chapters.py",
@@ -1002,6 +1089,49 @@ MUTANTS = (
         "batches = data.batches(dataset.x_train, 32, seed=0, endless=True).map(lambda real: (real + 1.0) / 2.0)",
         ("notebooks/03_the_train_step.ipynb",),
         "a chapter's images are in [-1, 1]",
+    ),
+    # benchmarks
+    Mutant(
+        "benchmarks/ring.py",
+        "ANGLES = np.arange(8) * np.pi / 4",
+        "ANGLES = np.linspace(0, 2 * np.pi, 8)",
+        (f"{BENCHMARKS}test_the_measures_of_the_ring_on_samples_made_by_hand",),
+        "the ring has eight modes, not seven of which one is double",
+    ),
+    Mutant(
+        "benchmarks/ring.py",
+        "seen = fake if setting.through else tf.stop_gradient(fake)",
+        "seen = tf.stop_gradient(fake)",
+        (f"{BENCHMARKS}test_a_generator_that_looks_ahead_feels_how_the_discriminator_answers",),
+        "unrolling sends its gradient through the steps ahead",
+    ),
+    Mutant(
+        "notebooks/execute.py",
+        "collapsed, whole = sum(value >= math.log(2) for value in kl), modes.count(8)",
+        "collapsed, whole = sum(value >= math.log(4) for value in kl), modes.count(8)",
+        (f"{CHAPTERS}test_the_ring_of_chapter_06_is_that_of_the_benchmark",),
+        "chapter 06's table of cures is the benchmark's",
+    ),
+    Mutant(
+        "benchmarks/time_to_quality.py",
+        "if lacking := missing(folder, tutorial):",
+        "if lacking := []:",
+        (f"{BENCHMARKS}test_incomplete_results_are_named_and_nothing_is_written",),
+        "only complete results are printed",
+    ),
+    Mutant(
+        "benchmarks/time_to_quality.py",
+        'json.loads(path.read_text(encoding="utf-8")) != now',
+        'json.loads(path.read_text(encoding="utf-8"))["settings"] != now["settings"]',
+        (f"{BENCHMARKS}test_runs_of_another_recipe_are_refused",),
+        "five seeds are of one recipe, and it is today's",
+    ),
+    Mutant(
+        "benchmarks/tutorial.py",
+        "contestant = Tutorial(seed=epoch)",
+        "contestant = Tutorial(seed=int(np.random.default_rng().integers(2**30)))",
+        (f"{BENCHMARKS}test_an_epoch_of_the_tutorial_depends_on_the_state_before_it_alone",),
+        "the tutorial goes on as if it had not been stopped",
     ),
 )
 

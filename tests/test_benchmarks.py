@@ -1,14 +1,22 @@
 """The benchmarks' own arithmetic; what they measure is in benchmarks/RESULTS.md."""
 
+import ast
+import dataclasses
+import shutil
+
+import chapters
+import keras
 import numpy as np
 import pytest
 import recipes
 import report
+import ring
+import tensorflow as tf
 import time_to_quality
 import train_step
 import tutorial
 
-from gan_tf import data, models, runs
+from gan_tf import data, files, models, runs
 from gan_tf.runs import recipe
 
 
@@ -42,6 +50,115 @@ def test_the_first_time_below_a_distance():
     assert time_to_quality.first_below(history, 8.0, rate=50.0) == float("inf")
 
 
+@pytest.fixture
+def measured(tmp_path, monkeypatch):
+    """A folder of five finished seeds and rates; each seed is at 90 after 2,000 images, at 50 to 54 at its end."""
+    monkeypatch.setattr(report, "RESULTS", tmp_path / "RESULTS.md")
+    for name, stem in (("CURVES", "curves.png"), ("HEADLINE", "headline.png"), ("FOLDER", "runs")):
+        monkeypatch.setattr(time_to_quality, name, tmp_path / stem)
+    monkeypatch.setattr(time_to_quality, "real_distance", lambda dataset: 0.7)
+    monkeypatch.setattr(time_to_quality.data, "load", lambda name: None)
+    epochs = np.arange(1, 51)
+    table = {"epoch": epochs, "images": 60_000 * epochs, "frechet_distance": [400.0] * 39 + [100.0] + [200.0] * 10}
+    monkeypatch.setattr(time_to_quality, "read_table", lambda: {name: list(column) for name, column in table.items()})
+
+    for seed in range(5):
+        folder = tmp_path / "runs" / f"seed_{seed}"
+        folder.mkdir(parents=True)
+        columns = ("images", "frechet_distance", "smallest_class")
+        rows = [(0, 900.0, 0.0), (1000, 300.0, 0.01), (2000, 90.0, 0.05), (4000, 50.0 + seed, 0.07)]
+        files.write_csv(folder / "scores.csv", columns, rows)
+        (folder / "generator.keras").touch()
+    rates = {"tutorial": [300.0, 400.0, 500.0], "default": [90.0, 100.0, 120.0]}
+    files.write_json(tmp_path / "runs" / "rates.json", {"machine": "Some cores.", "images_per_second": rates})
+    return tmp_path
+
+
+def test_the_headline_is_what_the_numbers_say(measured, monkeypatch):
+    """By hand: 40 epochs of 60,000 at 400 a second are 6,000 s; 2,000 images at 100 a second are 20 s."""
+    samples = np.zeros((36, 28, 28, 1), np.uint8)
+    np.savez(measured / "epoch_40.npz", images=samples)
+    monkeypatch.setattr(time_to_quality.runs, "load_generator", lambda folder: folder.name, raising=False)
+    asked = []
+    monkeypatch.setattr(
+        time_to_quality.runs, "sample_images", lambda name, *_, seed: asked.append(name) or samples, raising=False
+    )
+    time_to_quality.write_results(measured)
+    text = (measured / "RESULTS.md").read_text(encoding="utf-8")
+    assert "Some cores." in text
+    assert "(Fréchet distance 100, epoch 40, after 100 min), the default run reaches in 20 s, 300 times sooner" in text
+    assert "still in its first epoch, which ends after 150 s at 400" in text
+    assert "over its last 20 epochs it is at 100 to 400" in text.lower()
+    assert "A whole default run, 40 s, ends at 52.0 (50.0 to 54.0), with at least 7.0% of every digit" in text
+    assert asked == ["seed_2"]
+    assert all((measured / name).stat().st_size > 10_000 for name in ("curves.png", "headline.png"))
+
+
+def test_a_default_that_never_gets_there_is_said_to(measured, monkeypatch):
+    table = time_to_quality.read_table()
+    table["frechet_distance"][39] = 51.0
+    results = time_to_quality.Results(measured / "runs", table, 0.7)
+    assert results.reached == [40.0, 40.0, float("inf"), float("inf"), float("inf")]
+    assert "| 4 | never | 54.0 |" in "\n".join(time_to_quality.told(results))
+    time_to_quality.save(time_to_quality.draw_curves(results), measured / "curves.png")
+
+
+@pytest.mark.parametrize("lacking", ["seed_3/generator.keras", "rates.json", "epoch"])
+def test_incomplete_results_are_named_and_nothing_is_written(measured, monkeypatch, lacking):
+    told = {"seed_3/generator.keras": "seeds 3 ", "rates.json": "rates", "epoch": "the tutorial's epochs 49, 50 "}
+    if lacking == "epoch":
+        short = {name: column[:48] for name, column in time_to_quality.read_table().items()}
+        monkeypatch.setattr(time_to_quality, "read_table", lambda: short)
+    else:
+        (measured / "runs" / lacking).unlink()
+    with pytest.raises(time_to_quality.Incomplete) as caught:
+        time_to_quality.write_results(measured)
+    assert {name for name, words in told.items() if words in str(caught.value)} == {lacking}
+    assert sorted(path.name for path in measured.iterdir()) == ["runs"]
+
+
+def test_without_the_samples_of_the_best_epoch_nothing_is_written(measured):
+    with pytest.raises(time_to_quality.Incomplete, match=r"epoch_40\.npz is not there"):
+        time_to_quality.write_results(measured)
+    assert sorted(path.name for path in measured.iterdir()) == ["runs"]
+
+
+def test_runs_of_another_recipe_are_refused(tmp_path, monkeypatch):
+    settings = runs.Settings(dataset="digits")
+    time_to_quality.check_recipe(tmp_path / "new", settings)
+    time_to_quality.check_recipe(tmp_path / "new", settings)
+    with pytest.raises(time_to_quality.Incomplete, match="another recipe"):
+        time_to_quality.check_recipe(tmp_path / "new", dataclasses.replace(settings, ema_decay=0.9))
+
+    def another(settings):
+        return models.dcgan_generator(
+            settings.latent_dim, settings.generator_widths, 3, 3
+        ), models.dcgan_discriminator()
+
+    monkeypatch.setitem(recipe.NETWORKS, "dcgan", another)  # which no setting tells
+    with pytest.raises(time_to_quality.Incomplete, match="another recipe"):
+        time_to_quality.check_recipe(tmp_path / "new", settings)
+
+
+def test_a_seed_s_run_leaves_what_the_table_reads(tmp_path):
+    settings = runs.Settings(dataset="digits", epochs=1, batch_size=250, model="mlp", generator_widths=(8,))
+    folder = time_to_quality.seed_folder(tmp_path, 0)
+    time_to_quality.train_seed(folder, settings, scored_every=500)
+    assert "seeds 1, 2, 3, 4 " in time_to_quality.missing(tmp_path, {"epoch": []})[1]
+    scores = files.read_csv(folder / "scores.csv")
+    assert scores["images"] == [0, 500, 1000, 1500]
+    assert {"frechet_distance", "smallest_class"} < set(scores)
+
+
+@pytest.mark.slow
+def test_both_contestants_are_timed_in_turns(monkeypatch):
+    monkeypatch.setattr(time_to_quality, "ROUNDS", 2)
+    settings = runs.Settings(dataset="digits", batch_size=128, model="mlp")
+    rates = time_to_quality.alternate(data.load("digits"), settings, steps=1)
+    assert set(rates) == {"tutorial", "default"}
+    assert all(len(values) == 2 and min(values) > 0 for values in rates.values())
+
+
 @pytest.mark.slow
 def test_the_tutorial_s_recipe_learns_and_goes_on_where_it_was_saved(tmp_path):
     images = data.load("digits").x_train[:300]
@@ -59,6 +176,43 @@ def test_the_tutorial_s_recipe_learns_and_goes_on_where_it_was_saved(tmp_path):
         np.testing.assert_array_equal(mine.numpy(), theirs.numpy())
 
 
+@pytest.mark.slow
+def test_an_epoch_of_the_tutorial_depends_on_the_state_before_it_alone(tmp_path, monkeypatch):
+    """What was stopped between two epochs goes on to the same bits as what was not."""
+    monkeypatch.setattr(tutorial, "sample", lambda generator: generator(np.ones((4, 100)), training=False).numpy())
+    images = data.load("digits").x_train[:40]
+    through, stopped = tmp_path / "through", tmp_path / "stopped"
+    through.mkdir()
+    assert tutorial.epochs_done(through, len(images)) == 0
+    tutorial.train_epoch(through, 1, images)
+    shutil.copytree(through, stopped)
+    drawn = tutorial.train_epoch(through, 2, images)
+
+    keras.utils.set_random_seed(5)  # what a process did before must not matter
+    assert tutorial.epochs_done(stopped, len(images)) == 1
+    np.testing.assert_array_equal(tutorial.train_epoch(stopped, 2, images), drawn)
+    assert tutorial.epochs_done(stopped, len(images)) == 2
+    with np.load(through / "state.npz") as one, np.load(stopped / "state.npz") as other:
+        assert len(one.files) == 60
+        for key in one.files:
+            np.testing.assert_array_equal(one[key], other[key])
+
+
+def test_the_table_of_the_tutorial_is_whole():
+    """Every epoch once, of 60,000 images; a share of the rarest digit wherever there were samples to count in."""
+    table = tutorial.read_table()
+    epochs = list(range(1, len(table["epoch"]) + 1))
+    assert table["epoch"] == epochs
+    assert 34 <= len(epochs) <= tutorial.EPOCHS
+    assert table["images"] == [60_000 * epoch for epoch in epochs]
+    assert set(table["from"]) == {"samples", "log"}
+    for distance, rarest, source in zip(table["frechet_distance"], table["smallest_class"], table["from"], strict=True):
+        assert 10.0 < distance < 1000.0
+        assert (0.0 <= rarest <= 0.1) if source == "samples" else np.isnan(rarest)
+    later = table["from"][34:]
+    assert later == ["samples"] * len(later)
+
+
 def test_every_recipe_can_be_built():
     for _, settings in recipes.VARIANTS.values():
         model = recipes.build(settings)
@@ -66,26 +220,118 @@ def test_every_recipe_can_be_built():
 
 
 def test_the_first_recipe_is_the_default_one():
-    """The rows change one thing on what a run does when nothing is asked."""
+    """The rows change one thing on what a run does when nothing is asked, and chapter 04 trains."""
     settings = runs.Settings().with_model_defaults()
     ours, default = recipes.build(recipes.DEFAULT), recipe.build(settings)
-    for player in ("generator", "discriminator", "generator_optimizer", "discriminator_optimizer"):
-        mine, theirs = ([v.shape for v in getattr(model, player).variables] for model in (ours, default))
-        assert mine == theirs
-    assert ours.ema_decay == settings.ema_decay
-    assert float(ours.generator_optimizer.learning_rate) == pytest.approx(settings.generator_learning_rate)
-    assert recipes.DEFAULT["betas"] == settings.betas
+    for mine, theirs in ((ours.generator, default.generator), (ours.discriminator, default.discriminator)):
+        assert [made_of(layer) for layer in mine.layers] == [made_of(layer) for layer in theirs.layers]
+    for player in ("generator_optimizer", "discriminator_optimizer"):
+        assert made_of(getattr(ours, player)) == made_of(getattr(default, player))
+    assert ours.ema_decay == default.ema_decay == settings.ema_decay
+    assert ours.adversarial_loss == default.adversarial_loss
+    rates = settings.generator_learning_rate, settings.discriminator_learning_rate
+    assert (recipes.DEFAULT["rates"], recipes.DEFAULT["betas"]) == (rates, settings.betas)
     assert recipes.DEFAULT["batches"] == ((0, settings.batch_size),)
     assert recipes.DEFAULT["discriminator"]["input_noise"] == settings.input_noise
 
 
+def made_of(part) -> tuple:
+    """Return what a layer or an optimizer is made of, but for names and the seeds of what it draws."""
+    config = {key: value for key, value in part.get_config().items() if key not in ("name", "seed")}
+    return type(part), config | {"kernel_initializer": None}
+
+
 def test_a_growing_batch_changes_where_it_should_and_scores_are_in_between():
     grows = recipes.VARIANTS["batch-grows"][1]
-    assert recipes.pieces(grows) == [(16_000, 8), (32_000, 16), (48_000, 16), (64_000, 32)]
-    assert recipes.pieces(recipes.DEFAULT) == [(16_000, 16), (32_000, 16), (64_000, 16)]
+    assert recipes.pieces(grows, recipes.IMAGES) == [(16_000, 8), (32_000, 16), (48_000, 16), (64_000, 32)]
+    to_the_end = recipes.pieces(recipes.DEFAULT, recipes.scored_at("default"))
+    assert to_the_end == [(16_000, 16), (32_000, 16), (64_000, 16), (240_000, 16)]
 
 
 def test_the_rows_that_are_kept_are_rows_of_the_table():
     rows = recipes.read_rows()
     assert {row[0] for row in rows} <= set(recipes.VARIANTS)
     assert len({(row[0], row[1]) for row in rows}) == len(rows) > 0
+
+
+def test_the_measures_of_the_ring_on_samples_made_by_hand():
+    assert len(np.unique(ring.CENTRES.round(4), axis=0)) == 8
+    on_two = np.repeat(ring.CENTRES[:2], 50, axis=0)
+    assert ring.measures(on_two) == pytest.approx((2, 2, 1.0, np.log(4)))
+    everywhere = np.repeat(ring.CENTRES, 50, axis=0)
+    assert ring.measures(everywhere) == pytest.approx((8, 8, 1.0, 0.0))
+    beside = everywhere * (1 + 3.1 * ring.SIGMA / 2)  # every point 3.1 sigma from its centre
+    assert ring.measures(beside) == pytest.approx((0, 0, 0.0, 0.0))
+    few = np.concatenate([everywhere * 2, ring.CENTRES])  # one point in 51 is on a mode: touched, not found
+    assert ring.measures(few) == pytest.approx((0, 8, 1 / 51, 0.0))
+
+
+def test_noise_touches_every_mode_and_finds_none():
+    noise, true = (ring.measures(ring.control(name, 0)) for name in ("noise", "true"))
+    assert noise[:2] == (0, 8)
+    assert noise[3] < 0.05
+    assert true[0] == 8
+    assert true[2] == pytest.approx(1 - np.exp(-4.5), abs=0.01)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["unrolled-5", "packed-2", "both-1"])
+def test_a_seed_on_the_leading_axis_goes_its_own_way(name):
+    """16 trainings in one graph are 16 trainings: the second of three is what it is alone, to rounding."""
+    setting = dataclasses.replace(ring.ROWS_OF[name][1], steps=4)
+    together, alone = ring.train(setting, (0, 5, 9)), ring.train(setting, (5,))
+    for many, one, first in zip(together, alone, ring.start(setting, (5,))[0], strict=True):
+        np.testing.assert_allclose(many[1], one[0], atol=1e-4)
+        assert np.abs(one - first).max() > 1e-3
+    assert np.abs(together[0][0] - together[0][1]).max() > 0.1
+
+
+def test_adam_by_hand_is_that_of_keras():
+    weights, optimizer = [tf.constant([[1.0, -2.0]])], keras.optimizers.Adam(0.1, beta_1=0.5)
+    variable, state = tf.Variable(weights[0]), ring.fresh(weights)
+    for gradient in ([[0.3, -1.0]], [[-0.2, 0.5]], [[2.0, 0.1]]):
+        weights, state = ring.adam(weights, [tf.constant(gradient)], state, 0.1, 0.5)
+        optimizer.apply([tf.constant(gradient)], [variable])
+    np.testing.assert_allclose(weights[0], variable, rtol=1e-5)
+
+
+def test_a_generator_that_looks_ahead_feels_how_the_discriminator_answers():
+    """Unrolled and stopped differ in the gradient through the steps ahead alone, and plain differs from both."""
+    seeds, plain = (0,), ring.Setting()
+    generator, discriminator = ring.start(plain, seeds)
+    real, z = ring.ring_batch(64, seeds, 0), ring.draw((64, 8), seeds, 1)
+    ahead = {"none": plain, "through": ring.Setting(unroll=5), "stopped": ring.Setting(unroll=5, through=False)}
+    gradients = {}
+    for name, setting in ahead.items():
+        states = ring.fresh(generator), ring.fresh(discriminator)
+        args = generator, states[0], discriminator, states[1], real, z, setting
+        gradients[name] = ring.generator_step(*args)[1][1][0].numpy()  # Adam's first means: the gradient, halved
+    for first, second in (("none", "through"), ("none", "stopped"), ("through", "stopped")):
+        assert np.abs(gradients[first] - gradients[second]).max() > 1e-4
+
+
+def test_the_penalty_is_the_squared_slope_of_the_logits():
+    """Of a discriminator without a curve: logits are 3 x - 4 y, and the squared slope is 25 for each seed."""
+    kernel = tf.constant([[[3.0], [-4.0]]] * 2)
+    slope = ring.slope([kernel, tf.zeros((2, 1, 1))], ring.ring_batch(16, (0, 1), 0), ring.Setting())
+    assert float(slope) == pytest.approx(50.0)
+
+
+def test_every_row_of_the_ring_is_kept_with_all_its_seeds():
+    rows = ring.read_rows()
+    assert [(row["name"], row["seed"]) for row in rows] == [
+        (name, seed) for name in (*ring.CONTROLS, *ring.ROWS_OF) for seed in ring.SEEDS
+    ]
+
+
+def test_chapter_06_trains_with_the_benchmark_s_functions():
+    (path,) = chapters.ROOT.glob("notebooks/06_*.ipynb")
+    tree = ast.parse((chapters.ROOT / "benchmarks" / "ring.py").read_text(encoding="utf-8"))
+    ours = {node.name: chapters.statements(node) for node in tree.body if isinstance(node, ast.FunctionDef)}
+    cells = [ast.parse(chapters.python_of(cell)) for cell in chapters.code_cells(chapters.read(path))]
+    theirs = [node for cell in cells for node in cell.body if isinstance(node, ast.FunctionDef)]
+    twins = [node.name for node in theirs if node.name in ours]
+    assert twins == ["measures", "draw", "ring_batch", "network", "weights_of", "adam", "fresh"]
+    for node in theirs:
+        without = [ast.unparse(each) for each in node.body]
+        assert node.name not in ours or without == ours[node.name][-len(without) :]

@@ -1,7 +1,8 @@
 """Each callback of a run in a `fit` of one's own: six steps of a GAN of a few hundred weights, and no run."""
 
-import os
+import io
 import signal
+import sys
 
 import keras
 import numpy as np
@@ -22,9 +23,9 @@ def build(seed: int = 0, **options) -> gan.GAN:
     return model
 
 
-def fit(model: gan.GAN, *listed: keras.callbacks.Callback) -> gan.GAN:
+def fit(model: gan.GAN, *listed: keras.callbacks.Callback, epochs: int = SCHEDULE.epochs) -> gan.GAN:
     batches = data.batches(data.load("digits").x_train, SCHEDULE.images, seed=0, endless=True)
-    options = {"epochs": SCHEDULE.epochs, "steps_per_epoch": SCHEDULE.steps_per_epoch, "verbose": 0}
+    options = {"epochs": epochs, "steps_per_epoch": SCHEDULE.steps_per_epoch, "verbose": 0}
     model.fit(batches, callbacks=list(listed), **options)
     return model
 
@@ -96,26 +97,114 @@ def test_the_progress_bar_shows_the_newest_losses(capsys):
     assert f"generator={history.losses['generator_loss'][-1]:.2f}" in shown
 
 
+def test_the_progress_bar_goes_to_standard_output_in_a_notebook_alone(monkeypatch, capsys):
+    """A notebook shows standard error on pink; a terminal and a pipe keep standard output for what is told."""
+    history = callbacks.History(SCHEDULE)
+    fit(build(), history, callbacks.ProgressBar(history, "mine"))
+    elsewhere = capsys.readouterr()
+    assert ("6/6" in elsewhere.err, elsewhere.out) == (True, "")
+
+    notebook = type("OutStream", (io.StringIO,), {"__module__": "ipykernel.iostream"})()
+    monkeypatch.setattr(sys, "stdout", notebook)
+    history = callbacks.History(SCHEDULE)
+    fit(build(), history, callbacks.ProgressBar(history, "mine"))
+    assert ("6/6" in notebook.getvalue(), capsys.readouterr().err) == (True, "")
+
+
+def test_a_kernel_s_standard_output_is_known_by_its_module():
+    """What the test above plays, and `bar_stream` asks for, is what a notebook's process has."""
+    from ipykernel.iostream import OutStream  # takes a second: only where it is needed
+
+    assert OutStream.__module__.startswith("ipykernel.")
+    assert not type(sys.__stdout__).__module__.startswith("ipykernel.")
+
+
+class Clock:
+    """A clock by which the first step takes a minute and each other one as long as is said."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self.now, self.calls = seconds, 0.0, 0
+
+    def __call__(self) -> float:
+        self.calls += 1
+        if self.calls % 2 == 0:  # a step ends
+            self.now += 60.0 if self.calls == 2 else self.seconds
+        return self.now
+
+
+@pytest.mark.parametrize(
+    ("seconds", "epochs", "steps_per_execution", "told"),
+    [
+        (0.5, 30, 1, "100 images a second: about 40 s left\n"),  # at step 5 of 90
+        (2.0, 70, 1, "25 images a second: about 7 min left\n"),  # at step 2 of 210
+        (1.0, 70, 3, "150 images a second: about 1 min 10 s left\n"),  # at step 9 of 210: a call is of three steps
+        (0.5, 8, 1, ""),  # 9.5 s are no long wait
+        (0.3, 2, 1, ""),  # over before two seconds were timed
+    ],
+)
+def test_speed_and_time_left_are_told_once_before_a_long_wait(capsys, seconds, epochs, steps_per_execution, told):
+    """By the second step and those after it; how fast this machine is does not matter."""
+    schedule = SCHEDULE._replace(epochs=epochs)
+    history = callbacks.History(schedule, clock=Clock(seconds))
+    left = callbacks.TimeLeft(history)
+    fit(build(steps_per_execution=steps_per_execution), history, left, epochs=min(8, epochs))
+    assert capsys.readouterr().out == told
+
+
+def test_a_training_that_goes_on_tells_the_speed_of_now(capsys):
+    """And once, though its first epoch may be a `fit` of its own."""
+    schedule = SCHEDULE._replace(epochs=30)
+    before, model = callbacks.History(schedule, clock=Clock(0.5)), build()
+    fit(model, before, callbacks.TimeLeft(before))
+    assert capsys.readouterr().out == "100 images a second: about 40 s left\n"  # at step 5 of 90
+
+    history = callbacks.History(schedule, clock=Clock(2.0))
+    history.restore(before.records())
+    left = callbacks.TimeLeft(history)
+    for _ in range(2):
+        fit(model, history, left)
+    assert capsys.readouterr().out == "25 images a second: about 2 min 40 s left\n"  # at step 8 of 90
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (10, "10 s"),
+        (57.4, "55 s"),
+        (57.5, "1 min"),
+        (64, "1 min"),
+        (196, "3 min 20 s"),
+        (3594, "59 min 50 s"),
+        (3595, "1 h"),
+        (3640, "1 h 1 min"),
+        (7500, "2 h 5 min"),
+        (7199, "2 h"),
+    ],
+)
+def test_a_time_to_come_is_rounded(seconds, words):
+    assert callbacks.duration(seconds) == words
+
+
 @pytest.mark.parametrize("steps_per_execution", [1, 3])
 def test_frames_are_drawn_from_the_same_noise(tmp_path, steps_per_execution):
     digits = data.to_float(data.load("digits").x_train[:25])
     model = build(steps_per_execution=steps_per_execution)
     before = pictures.drawn(model, {"images": digits}, seed=3)
-    fit(model, pictures.Frames(tmp_path, SCHEDULE, {"images": digits}, seed=3))
+    fit(model, pictures.Frames(tmp_path, SCHEDULE._replace(images=33), {"images": digits}, seed=3))
     seen = list(frame_paths(tmp_path).values())
-    assert seen == ([0, 50, 150, 300] if steps_per_execution == 1 else [0, 150, 300])  # due at 0, 19, 107 and 295
-    assert seen == pictures.series(range(steps_per_execution, 7, steps_per_execution), 50)
+    assert seen == ([0, 33, 99, 198] if steps_per_execution == 1 else [0, 99, 198])  # due at 0, 13, 71 and 197
+    assert seen == pictures.series(range(steps_per_execution, 7, steps_per_execution), 33)
     np.testing.assert_array_equal(before, gan.sample_images(build().ema_generator, 25, 3))
     after = gan.sample_images(model.ema_generator, 25, 3)
     for images, path in zip((before, after), (min(frame_paths(tmp_path)), max(frame_paths(tmp_path))), strict=True):
         np.testing.assert_array_equal(plots.image_grid(images), read_png(path))
 
 
-@pytest.mark.parametrize(("total", "frames"), [(3750, 27), (11_250, 40), (11_160, 40), (20_000, 51), (62_500, 79)])
+@pytest.mark.parametrize(("total", "frames"), [(3_750, 31), (7_500, 40), (7_440, 40), (15_000, 53), (62_500, 93)])
 def test_frames_are_taken_at_image_counts_that_the_length_of_a_training_does_not_move(total, frames):
-    """At 180,000 (i / 39)^2.5, after the first step that reaches it; and at the end: 40 by default."""
+    """At 120,000 (i / 39)^2.5, after the first step that reaches it; and at the end: 40 by default."""
     seen = pictures.series(range(1, total + 1), 16)
-    due = [180_000 * (i / 39) ** 2.5 for i in range(200)]
+    due = [120_000 * (i / 39) ** 2.5 for i in range(200)]
     assert seen == sorted({16 * int(np.ceil(round(images / 16, 6))) for images in due if images <= 16 * total + 1e-6})
     assert len({*seen, 16 * total}) == frames
     assert seen == [images for images in pictures.series(range(1, 2 * total + 1), 16) if images <= 16 * total]
@@ -132,7 +221,7 @@ def test_a_training_that_ends_where_no_frame_is_due_has_one_of_its_end(tmp_path)
         (tmp_path / name).mkdir()
         fit(build(), pictures.Frames(tmp_path / name, schedule, batch, seed=3), *listed)
     found = {name: list(frame_paths(tmp_path / name).values()) for name in ("over", "ended", "middle")}
-    assert found == {"over": [0, 60, 120, 300, 360], "ended": [0, 50, 150, 250], "middle": [0, 50, 150, 300]}
+    assert found == {"over": [0, 60, 120, 240, 360], "ended": [0, 50, 100, 200, 250], "middle": [0, 50, 100, 200]}
 
 
 def stop(model: gan.GAN) -> None:
@@ -207,7 +296,7 @@ def test_a_signal_ends_fit_after_the_step():
     before = signal.getsignal(signal.SIGTERM)
     model = build()
     with callbacks.Signals() as signals:
-        fit(model, In(3, lambda _: os.kill(os.getpid(), signal.SIGTERM)), signals)
+        fit(model, In(3, lambda _: signal.raise_signal(signal.SIGTERM)), signals)
         assert signal.getsignal(signal.SIGTERM) != before
     assert (signals.number, int(model.steps_taken)) == (signal.SIGTERM, 3)
     assert signal.getsignal(signal.SIGTERM) == before

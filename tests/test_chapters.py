@@ -1,14 +1,14 @@
 """The chapters keep the rules of the house, and the rules are shown to catch what breaks them."""
 
+import configparser
+import csv
 import re
-import sys
+import statistics
 
 import chapters
+import execute
 import nbformat
 import pytest
-
-sys.path.insert(0, str(chapters.ROOT / "notebooks"))
-import execute
 
 
 @pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)
@@ -44,16 +44,151 @@ def test_the_address_comes_from_pyproject(tmp_path, monkeypatch):
     assert '"git+https://example.org/gan_tf"' in execute.get_package_cell()
 
 
+def test_of_outputs_the_width_of_a_picture_and_the_end_of_a_bar_are_kept():
+    """Tools add metadata, a bar leaves each of its states; a second execution shall give the same file."""
+    picture = {"image/png": "R0lGODlh", "text/plain": "<Image>"}
+    about = {"image/png": {"width": 420, "needs_background": "light"}, "isolated": True}
+    bar = "\rrun:   0%\rrun:  50%\r         \r870 images a second: about 1 min left\n\rrun:  60%\rrun: 100%\n"
+    outputs = [
+        nbformat.v4.new_output("display_data", data=picture, metadata=about),
+        nbformat.v4.new_output("execute_result", data={"text/plain": "1"}, metadata={"text/plain": {}}),
+        nbformat.v4.new_output("stream", name="stdout", text=bar),
+    ]
+    cell = nbformat.v4.new_code_cell("1", metadata={"tags": ["a"], "collapsed": True}, outputs=outputs)
+    execute.tidy(cell)
+    assert cell.metadata == {"tags": ["a"]}
+    assert [output.get("metadata") for output in cell.outputs] == [{"image/png": {"width": 420}}, {}, None]
+    assert cell.outputs[2].text == "870 images a second: about 1 min left\nrun: 100%\n"
+
+
+RECIPES = chapters.ROOT / "benchmarks" / "recipes.csv"
+COUNTS = ("frechet_16000", "frechet_32000", "frechet_64000")
+
+
+def recipes() -> dict[str, dict[int, dict[str, float]]]:
+    """Return the scores of each recipe of the benchmark, by its name and seed."""
+    found = {}
+    for row in csv.DictReader(RECIPES.read_text(encoding="utf-8").splitlines()):
+        found.setdefault(row["name"], {})[int(row["seed"])] = {count: float(row[count]) for count in COUNTS}
+    return found
+
+
+def cell_with_recipes() -> str:
+    (path,) = (path for path in chapters.CHAPTERS if path.stem.startswith("04_"))
+    (source,) = (cell.source for cell in chapters.read(path).cells if "| what is changed |" in cell.source)
+    return source
+
+
+def test_the_table_of_recipes_is_that_of_the_benchmark():
+    """Number by number, and by the function that writes it: what is left out or made up by either shows."""
+    source = cell_with_recipes()
+    assert execute.with_tables(source) == source, "python notebooks/execute.py notebooks/04_dcgan_mnist.ipynb"
+
+    scores, rows = recipes(), source.split("| what is changed |")[1].split("\n\n")[0].splitlines()[2:]
+    assert len(rows) == len(execute.RECIPE_ROWS) == 13
+    for name, row in zip(execute.RECIPE_ROWS, rows, strict=True):
+        by_count = [[seed[count] for seed in scores[name].values()] for count in COUNTS]
+        shown = (statistics.median, min, max) if len(scores[name]) > 1 else (min,)
+        numbers = [len(scores[name]), *(number(v) for v in by_count for number in shown)]
+        told = [float(number) for number in re.findall(r"[0-9.]+", "|".join(row.split("|")[2:]))]
+        assert told == [pytest.approx(number, abs=0.5) for number in numbers], row
+
+
+def test_a_table_of_recipes_is_replaced_and_nothing_else():
+    source = "| a | b |\n| - | - |\n\nwords\n\n| what is changed | seeds |\n| --- | --- |\n| old | 9 |\n\nmore | words"
+    before, after = "| a | b |\n| - | - |\n\nwords\n\n", "\n\nmore | words"
+    assert execute.with_tables(source) == before + execute.recipe_table() + after
+    assert execute.with_tables("nothing | here") == "nothing | here"
+
+
+def test_the_ring_of_chapter_06_is_that_of_the_benchmark():
+    """Its table and its points, number by number."""
+    (path,) = (path for path in chapters.CHAPTERS if path.stem.startswith("06_"))
+    sources = [cell.source for cell in chapters.read(path).cells]
+    (table,) = (source for source in sources if "| what is changed on the ring |" in source)
+    (points,) = (source for source in sources if source.startswith("RUNS = ") or "\nRUNS = " in source)
+    for source in (table, points):
+        assert execute.with_tables(source) == source, "python notebooks/execute.py notebooks/06_when_gans_fail.ipynb"
+
+    rows = list(csv.DictReader((chapters.ROOT / "benchmarks" / "ring.csv").read_text(encoding="utf-8").splitlines()))
+    seeds = {name: [row for row in rows if row["name"] == name] for name in execute.RING_ROWS}
+    shown = table.split("| what is changed on the ring |")[1].split("\n\n")[0].splitlines()[2:]
+    for own, line in zip(seeds.values(), shown, strict=True):
+        kl = [float(row["kl"]) for row in own]
+        collapsed, whole, *_, of_kl = (cell.strip() for cell in line.split("|")[2:-1])
+        assert int(collapsed) == sum(value >= 0.6931 for value in kl)
+        assert int(whole) == sum(row["modes"] == "8" for row in own)
+        assert of_kl == f"{statistics.median(kl):.2f} ({min(kl):.2f} to {max(kl):.2f})"
+    trained = {name: own for name, own in seeds.items() if execute.RING_ROWS[name][1]}
+    lines = points.split('RUNS = """\n')[1].split('\n"""')[0].splitlines()
+    for (name, own), line in zip(trained.items(), lines, strict=True):
+        assert line[:18].strip() == execute.RING_ROWS[name][1]
+        assert line[18:].split() == [f"{row['modes']}:{100 * float(row['on_mode']):.0f}" for row in own]
+    assert len(seeds) == len(trained) + 3
+
+
+def test_what_chapter_06_says_of_the_ring_is_in_the_benchmark():
+    rows = list(csv.DictReader((chapters.ROOT / "benchmarks" / "ring.csv").read_text(encoding="utf-8").splitlines()))
+    whole, collapsed, seconds = {}, {}, {}
+    for row in rows:
+        name = row["name"]
+        whole[name] = whole.get(name, 0) + (row["modes"] == "8")
+        collapsed[name] = collapsed.get(name, 0) + (float(row["kl"]) >= 0.6931)
+        seconds[name] = round(float(row["cpu_seconds"]))
+    ahead = ("unrolled-5", "unrolled-stopped", "critic-5")
+    assert [whole[name] for name in ahead] == [11, 11, 11]
+    assert [seconds[name] for name in ahead] == [92, 34, 43]
+    assert (whole["plain"], whole["beta1-0"], collapsed["beta1-0"]) == (1, 7, 0)
+    on_top = ("relativistic", "penalties", "both-0.1", "both-1", "both-10")
+    assert [whole[name] for name in on_top] == [8, 5, 8, 3, 2]
+    assert (whole["both-beta1-0.5"], collapsed["both-beta1-0.5"], collapsed["packed-2"]) == (0, 7, 0)
+    assert (whole["equal-rates"], whole["fast-critic"], collapsed["published-rates"]) == (16, 2, 0)
+
+
+@pytest.mark.parametrize("name", ["latent-100", "slope-0.3", "one-rate", "beta1-0.5", "no-average", "rate-half"])
+def test_what_chapter_04_says_hurts_does_so_with_every_seed(name):
+    scores = recipes()
+    for seed, row in scores[name].items():
+        for count in COUNTS[1:]:
+            assert row[count] > scores["default"][seed][count]
+
+
+@pytest.mark.parametrize("name", ["latent-100", "no-average"])
+def test_what_chapter_04_says_costs_most_more_than_doubles_the_distance(name):
+    default, changed = ([row[COUNTS[2]] for row in recipes()[row].values()] for row in ("default", name))
+    assert statistics.median(changed) > 2 * statistics.median(default)
+
+
+def test_without_noise_a_run_is_behind_at_the_end_with_every_seed():
+    scores = recipes()
+    for seed, row in scores["no-noise"].items():
+        assert row[COUNTS[2]] > scores["default"][seed][COUNTS[2]]
+
+
+def test_what_chapter_04_says_is_ahead_early_is_so_with_every_seed():
+    scores = recipes()
+    for seed, row in scores["batch-8"].items():
+        assert row["frechet_16000"] < scores["default"][seed]["frechet_16000"]
+
+
+@pytest.mark.parametrize("name", ["no-stddev"])
+def test_what_chapter_04_says_the_table_does_not_prove_is_within_the_seeds_spread(name):
+    scores = recipes()
+    for count in COUNTS[:2]:
+        default = [seed[count] for seed in scores["default"].values()]
+        change = statistics.median(seed[count] for seed in scores[name].values()) - statistics.median(default)
+        assert abs(change) < max(default) - min(default)
+
+
 def good() -> nbformat.NotebookNode:
     """Build a notebook that keeps every rule."""
-    cells = [nbformat.v4.new_markdown_cell("# Title", id="title")]
-    for count, (name, source) in enumerate([("one-cell", "print(1)"), ("two-cell", "print(2)")], 1):
-        output = nbformat.v4.new_output("stream", name="stdout", text=source)
-        cell = nbformat.v4.new_code_cell(source, id=name, execution_count=count, outputs=[output])
-        cells.append(cell)
-    return nbformat.v4.new_notebook(
-        cells=cells, metadata={"kernelspec": execute.KERNEL, "language_info": {"name": "python"}}
-    )
+    cells = []
+    sources = {"one-cell": "print(1)", "two-cell": "print('0.1 (bound 0.2)')\nassert error < 0.2"}
+    for count, (name, source) in enumerate(sources.items(), 1):
+        output = nbformat.v4.new_output("stream", name="stdout", text="1" if count == 1 else "0.1 (bound 0.2)")
+        cells.append(nbformat.v4.new_markdown_cell("# Title" if count == 1 else "## Solutions", id=f"before-{name}"))
+        cells.append(nbformat.v4.new_code_cell(source, id=name, execution_count=count, outputs=[output]))
+    return nbformat.v4.new_notebook(cells=cells, metadata=execute.METADATA)
 
 
 def faults_after(change, tmp_path) -> list[str]:
@@ -73,11 +208,11 @@ def without_outputs(notebook):
 
 
 def out_of_order(notebook):
-    notebook.cells[1].execution_count, notebook.cells[2].execution_count = 2, 1
+    notebook.cells[1].execution_count, notebook.cells[3].execution_count = 2, 1
 
 
 def never_executed(notebook):
-    notebook.cells[2].execution_count = None
+    notebook.cells[3].execution_count = None
 
 
 def too_large(notebook):
@@ -90,6 +225,12 @@ def too_long(notebook):
 
 def other_twin(notebook):
     notebook.cells[1].source = "def non_saturating_generator_loss(fake_logits):\n    return tf.reduce_mean(fake_logits)"
+
+
+def twin_without_a_branch(notebook):
+    """Only checks of arguments may be left out, and this is none."""
+    notebook.cells[1].source = """def mean_over_replicas(x):
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.MEAN, x)"""
 
 
 def other_default(notebook):
@@ -105,12 +246,12 @@ def an_error(notebook):
 
 
 def ignored_without_conclusion(notebook):
-    notebook.cells[2].metadata.tags = [chapters.IGNORED]
+    notebook.cells[3].metadata.tags = [chapters.IGNORED]
 
 
 def ignored_before_a_silent_cell(notebook):
     notebook.cells[1].metadata.tags = [chapters.IGNORED]
-    notebook.cells[2].outputs = []
+    notebook.cells[3].outputs = []
 
 
 def skipped(notebook):
@@ -119,6 +260,55 @@ def skipped(notebook):
 
 def more_metadata(notebook):
     notebook.cells[1].metadata["execution"] = {}
+
+
+def other_kernel(notebook):
+    notebook.metadata.kernelspec["display_name"] = "mine"
+
+
+def a_wide_line(notebook):
+    notebook.cells[1].source = f"print({'1' * 100})"
+
+
+def bare_verdicts(notebook):
+    notebook.cells[1].outputs[0].text = "small: True\nlarge: True\n" + "0.1 (bound 0.2)\n" * 30
+
+
+def a_bound_that_is_not_asserted(notebook):
+    notebook.cells[3].source = "print('0.1 (bound 0.2)')\nassert error < 0.3"
+
+
+def a_bound_of_two_sides_of_which_one_is_asserted(notebook):
+    notebook.cells[3].source = "print('0.1 (bound 0.05 to 0.2)')\nassert error < 0.2"
+
+
+def a_bound_without_a_number(notebook):
+    notebook.cells[3].source = "print('0.1 (bound small)')\nassert error < 0.2"
+
+
+def a_bound_from_elsewhere(notebook):
+    notebook.cells[3].source = "print(text)"
+
+
+def code_after_code(notebook):
+    del notebook.cells[2]
+    notebook.cells[0].source += "\n## Solutions"
+
+
+def trained_where_it_was_not_built(notebook):
+    notebook.cells[1].source = "model.fit(batches)"
+
+
+def played_where_they_were_not_built(notebook):
+    notebook.cells[1].source = "generator = build()\nplay(generator, discriminator)"
+
+
+def no_heading_for_solutions(notebook):
+    notebook.cells[2].source = "Solutions"
+
+
+def a_formula_in_a_heading(notebook):
+    notebook.cells[2].source += "\n## Of $D^*$"
 
 
 def old_format(notebook):
@@ -136,6 +326,7 @@ def old_format(notebook):
         too_large,
         too_long,
         other_twin,
+        twin_without_a_branch,
         other_default,
         standard_error,
         an_error,
@@ -143,11 +334,77 @@ def old_format(notebook):
         ignored_before_a_silent_cell,
         skipped,
         more_metadata,
+        other_kernel,
+        a_wide_line,
+        bare_verdicts,
+        a_bound_that_is_not_asserted,
+        a_bound_of_two_sides_of_which_one_is_asserted,
+        a_bound_without_a_number,
+        a_bound_from_elsewhere,
+        code_after_code,
+        trained_where_it_was_not_built,
+        played_where_they_were_not_built,
+        no_heading_for_solutions,
+        a_formula_in_a_heading,
         old_format,
     ],
 )
 def test_each_rule_catches_what_breaks_it(change, tmp_path):
     assert faults_after(change, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "print(f'{share:.1%} (bound at least 90%)')\nassert share >= 0.9",
+        "print(f'{count:,} (bound 1,000)')\nassert count < 1_000",
+        "print(f'{a:.1e} (bound 2e-5)', f'{b:.2f} (bound -0.1 to 0.1)')\nassert a < 2e-5\nassert -0.1 < b < 0.1",
+    ],
+)
+def test_a_bound_may_be_written_as_people_write_numbers(source, tmp_path):
+    def bounded(notebook):
+        notebook.cells[1].source = source
+
+    assert faults_after(bounded, tmp_path) == []
+
+
+def test_code_that_builds_what_it_trains_is_right(tmp_path):
+    def built(notebook):
+        notebook.cells[1].source = "set_random_seed(0)\nmodel = build()\nmodel.fit(batches)"
+
+    assert faults_after(built, tmp_path) == []
+
+
+def sanitized(text: str) -> str:
+    """Return what nbval compares of a printed line."""
+    config = configparser.RawConfigParser()
+    config.read(chapters.ROOT / "notebooks" / "sanitize.cfg", encoding="utf-8")
+    for section in config.sections():
+        text = re.sub(config[section]["regex"], config[section]["replace"], text)
+    return text
+
+
+@pytest.mark.parametrize("other", ["0.0487", "1.2e-5", "98.8%", "-3", "1,024"])
+def test_a_figure_beside_its_bound_is_not_compared_and_all_else_is(other):
+    assert sanitized(f"mean 0.3, error {other} (bound 0.05)") == sanitized("mean 0.3, error 0.031 (bound 0.05)")
+    assert sanitized(f"error {other} (bound 0.05)") != sanitized(f"error {other} (bound 0.06)")
+    assert sanitized(f"error {other} (is 0.05)") != sanitized("error 0.031 (is 0.05)")
+
+
+@pytest.mark.parametrize("path", chapters.CHAPTERS, ids=lambda path: path.stem)
+def test_a_chapter_links_to_the_one_before_and_the_one_after(path):
+    title = chapters.read(path).cells[0].source
+    assert execute.with_neighbours(title, path.name, execute.chapters()) == title, "python notebooks/execute.py"
+
+
+def test_links_follow_the_order_of_today():
+    titles = {"01_a.ipynb": "01 · A", "02_b.ipynb": "02 · B", "04_d.ipynb": "04 · D"}
+    once = execute.with_neighbours("# 02 · B\n\nText.", "02_b.ipynb", titles)
+    assert once.endswith("\n← [01 · A](01_a.ipynb) | [all chapters](README.md) | [04 · D](04_d.ipynb) →")
+    again = execute.with_neighbours(once, "02_b.ipynb", titles | {"03_c.ipynb": "03 · C"})
+    assert again == once
+    between = execute.with_neighbours(once, "02_b.ipynb", {"02_b.ipynb": "02 · B", "03_c.ipynb": "03 · C"})
+    assert between.endswith(f"Text.\n\n{execute.MARK}\n[all chapters](README.md) | [03 · C](03_c.ipynb) →")
 
 
 def test_the_package_s_own_code_is_its_own_twin(tmp_path):
@@ -169,10 +426,14 @@ def mlp_discriminator(widths=(1024, 512, 256), dropout=0.3):
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
 
     logit = layers.Dense(1, dtype="float32")
-    return keras.Sequential([keras.Input(IMAGE_SHAPE), layers.Flatten(), *hidden, logit], name="discriminator")
+    return keras.Sequential(
+        [keras.Input(IMAGE_SHAPE), layers.Flatten(), *hidden, logit], name="discriminator"
+    )
 """
 DISCRIMINATOR_STEP = """
-def discriminator_step(real, z, generator, discriminator, adversarial_loss, discriminator_optimizer):
+def discriminator_step(
+    real, z, generator, discriminator, adversarial_loss, discriminator_optimizer
+):
     fake = generator(z, training=True)
 
     with tf.GradientTape() as tape:

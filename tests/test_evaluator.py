@@ -147,13 +147,13 @@ def test_an_evaluator_of_your_own(judge, digits, tmp_path):
 
 
 def test_the_shipped_generator_draws_every_digit(judge):
-    assert runs.PRETRAINED.stat().st_size < 3_000_000
+    assert runs.PRETRAINED.stat().st_size < 500_000
     generator = runs.pretrained_generator()
     images = runs.sample_images(generator, 1000, 0)
     np.testing.assert_array_equal(images, runs.sample_images(runs.pretrained_generator(), 1000, 0))
     histogram = metrics.mode_histogram(judge.extract(images).probabilities)
     assert histogram.min() > 0.03
-    assert judge.extract(images).probabilities.max(axis=1).mean() > 0.85  # real test images: 0.99
+    assert judge.extract(images).probabilities.max(axis=1).mean() > 0.95  # real test images: 0.99
 
 
 def test_a_damaged_shipped_generator_is_named(tmp_path, monkeypatch):
@@ -172,7 +172,7 @@ def test_another_generator_in_the_shipped_ones_place_is_named(tmp_path, monkeypa
     arrays["00"] = arrays["00"] * np.float16(1.001)  # as good a generator, and not the one whose scores are published
     np.savez_compressed(tmp_path / "pretrained.npz", **arrays)
     monkeypatch.setattr(results, "PRETRAINED", tmp_path / "pretrained.npz")
-    with pytest.raises(runs.RunError, match=r"its SHA-256 is .*, that of the shipped one d5e4b75e66f3"):
+    with pytest.raises(runs.RunError, match=r"its SHA-256 is .*, that of the shipped one 9f5e9f464df7"):
         runs.pretrained_generator()
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -106,6 +107,38 @@ def test_partial_files_of_the_killed_go_and_those_of_the_living_stay(tmp_path):
     writers[1].communicate("go on\n")
     assert (tmp_path / "living").read_text(encoding="utf-8") == "half and half"
     assert names(tmp_path) == ["living"]
+
+
+def test_where_files_have_no_locks_a_partial_one_goes_unless_the_system_refuses(tmp_path, monkeypatch):
+    """As on Windows, which deletes no file that somebody has open."""
+    monkeypatch.setattr(files, "fcntl", None)
+    unlink = Path.unlink
+
+    def refuse(path, **options):
+        if path.name == ".held.partial":
+            raise PermissionError(13, "The process cannot access the file because it is being used", str(path))
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    for name in ("held", "left"):
+        (tmp_path / f".{name}.partial").write_bytes(b"half")
+    files.remove_partials(tmp_path)
+    assert names(tmp_path) == [".held.partial"]
+
+
+def test_where_files_have_no_locks_they_are_closed_before_they_are_named(tmp_path, monkeypatch):
+    """Windows renames no file that is open, and deletes none."""
+    monkeypatch.setattr(files, "fcntl", None)
+    opened, at_work, replace, unlink = [], [], Path.replace, Path.unlink
+    monkeypatch.setattr(Path, "replace", lambda path, to: (at_work.append(opened[-1].closed), replace(path, to))[1])
+    monkeypatch.setattr(
+        Path, "unlink", lambda path, **options: (at_work.append(opened[-1].closed), unlink(path, **options))[1]
+    )
+    files.write_whole(tmp_path / "out", lambda file: (opened.append(file), file.write(b"x")))
+    with pytest.raises(ZeroDivisionError):
+        files.write_whole(tmp_path / "out", lambda file: (opened.append(file), 1 / 0))
+    assert at_work == [True, True]
+    assert names(tmp_path) == ["out"]
 
 
 def test_other_files_and_links_are_not_taken_for_partial_ones(tmp_path):

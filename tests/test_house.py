@@ -26,9 +26,13 @@ UPPER = {  # what the course teaches, and what each module there may import from
     "metrics": {"neighbours"},
     "evaluator": {"data", "files", "metrics", "neighbours", "untrusted"},
     "plots": {"files"},
+    "schematics": set(),
+    "diagnostics": {"gan", "losses"},
+    "doctor": {"files"},
 }
 ALL = set(UPPER) - {"__init__"}
-BELOW_TRAINING = ("callbacks", "checkpoints", "devices", "folder", "history", "pictures", "plan", "results", "source")
+BELOW_TRAINING = ("callbacks", "checkpoints", "devices", "diagnosis", "folder", "history", "pictures", "plan")
+BELOW_TRAINING += ("results", "source")
 BELOW_PLAN = ("checkpoints", "devices", "folder", "results")
 LOWER = {  # what keeps a run safe: it may use all of the upper floor, and of its own what stands here
     "runs.devices": ALL,
@@ -38,13 +42,14 @@ LOWER = {  # what keeps a run safe: it may use all of the upper floor, and of it
     "runs.checkpoints": ALL | {"runs.folder"},
     "runs.history": ALL | {"runs.folder"},
     "runs.callbacks": ALL | {"runs.checkpoints", "runs.folder", "runs.history"},
+    "runs.diagnosis": ALL | {"runs.callbacks"},
     "runs.pictures": ALL | {"runs.callbacks", "runs.folder"},
     "runs.results": ALL | {"runs.folder", "runs.history", "runs.pictures"},
     "runs.source": ALL | {"runs.folder", "runs.results", "runs.settings"},
     "runs.plan": ALL | {f"runs.{name}" for name in (*BELOW_PLAN, "recipe", "settings")},
     "runs.training": ALL | {f"runs.{name}" for name in (*BELOW_TRAINING, "recipe", "settings")},
     "runs": set(),  # which imports each of them when it is asked for
-    "__main__": {"evaluator", "files", "runs", "runs.settings"},
+    "__main__": {"doctor", "evaluator", "files", "runs", "runs.settings"},
 }
 IMPORTS = UPPER | LOWER
 
@@ -220,3 +225,23 @@ def test_git_ignores_the_folder_of_runs_at_the_top_and_no_other():
     lines = (ROOT / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert "/runs/" in lines
     assert "runs/" not in lines  # it would hide a part of the package with that name, too
+
+
+def test_text_has_the_same_line_ends_on_every_system():
+    """Git for Windows would write others, with which bash does not read setup.sh in WSL."""
+    assert "* text=auto eol=lf" in (ROOT / ".gitattributes").read_text(encoding="utf-8").splitlines()
+
+
+def test_who_installs_or_tests_without_make_does_what_make_does():
+    """setup.sh and the Makefile say how; Windows has no .venv/bin, so that its lines stand apart."""
+    text = {
+        name: (ROOT / name).read_text(encoding="utf-8").replace('"', "'")
+        for name in ("setup.sh", "Makefile", "docs/platforms.md", ".github/workflows/test.yml")
+    }
+    installed = re.search(r"--constraint.+?'\.\[test]'", text["setup.sh"])[0]
+    assert re.findall(r"-m pip install (.+)", text["docs/platforms.md"]) == [installed]
+    assert re.findall(r"-m pip install (.+)", text[".github/workflows/test.yml"]) == [installed]
+
+    workers = re.search(r"^TWO_WORKERS := .+?\(PYTEST\) (.+)$", text["Makefile"], re.MULTILINE)[1]
+    chosen = re.search(r"^check: .+\n.+?\(TWO_WORKERS\) (.+)$", text["Makefile"], re.MULTILINE)[1]
+    assert re.findall(r"-m pytest (.+)", text[".github/workflows/test.yml"]) == [f"{workers} {chosen}"]

@@ -292,8 +292,8 @@ BEST = {"first": ([1, 2, 3, 4, 5], 0), "in the middle": ([9, 8, 3, 3, 7], 10), "
 def test_the_generator_with_the_lowest_distance_is_kept_and_told(tmp_path, monkeypatch, capsys, distances, step):
     distances_are(monkeypatch, *distances)
     train(tmp_path / "run", THREE, evaluate_every=5)
-    told = f"The best generator by Fréchet distance ({min(distances):.1f}) is that of step {step}: {tmp_path}/run/best_"
-    assert told in capsys.readouterr().out
+    best = f"({min(distances):.1f}) is that of step {step} ({250 * step:,} images): {tmp_path}/run/best_generator.keras"
+    assert f"The best generator by Fréchet distance {best}\n" in capsys.readouterr().out
     kept = json.loads((tmp_path / "run" / "best.json").read_text(encoding="utf-8"))
     assert kept == {"step": step, "images": 250 * step, "frechet_distance": min(distances)}
     if step:
@@ -360,7 +360,7 @@ def test_early_stopping_can_watch_the_distance(tmp_path, monkeypatch, capsys):
     train(tmp_path / "run", dataclasses.replace(SETTINGS, epochs=5), evaluate_every=6, callbacks=[watch])
     out = capsys.readouterr().out
     assert "run was ended by a callback after epoch 2 of 5\n" in out
-    assert "(3.0) is that of step 6: " in out
+    assert "(3.0) is that of step 6 (1,500 images): " in out
     pair = [untrusted.load_model(path).get_weights() for path in sorted((tmp_path / "run").glob("*generator.keras"))]
     assert all(np.array_equal(a, b) for a, b in zip(*pair, strict=True))
 

@@ -108,6 +108,14 @@ def test_the_slope_of_leaky_relu(build):
     assert len(slopes) >= 2
 
 
+@pytest.mark.parametrize("build", [models.dcgan_generator, models.dcgan_discriminator])
+def test_a_slope_of_one_s_own(build):
+    slopes = [layer.negative_slope for layer in layers_of(build(slope=0.125), layers.LeakyReLU)]
+    assert slopes == [0.125] * len(slopes)
+    with pytest.raises(ValueError, match=r"slope must be in \[0, 1\), got -0.1"):
+        build(slope=-0.1)
+
+
 # What goes in and comes out.
 
 
@@ -249,6 +257,8 @@ def test_without_dropout_there_is_no_layer_of_it(build):
     [
         (models.dcgan_generator, "latent_dim"),
         (models.dcgan_generator, "first_kernel"),
+        (models.dcgan_generator, "kernel"),
+        (models.dcgan_discriminator, "kernel"),
         (models.mlp_generator, "latent_dim"),
     ],
 )

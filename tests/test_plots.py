@@ -287,6 +287,11 @@ def test_plot_losses_draws_each_player_and_where_neither_knows_better():
     assert drawn["2 log 2"].get_color() == drawn["discriminator"].get_color()
     assert axes.get_xlabel() == "images seen"
 
+    axes.figure.canvas.draw()
+    legend, curves = axes.get_legend().get_window_extent(), axes.get_window_extent()
+    assert curves.x1 <= legend.x0, "the legend covers the curves"
+    assert legend.x1 <= axes.figure.bbox.x1, "the legend is cut off"
+
 
 def test_plot_curves_draws_each_curve_under_its_name():
     curves = {"one": np.array([1.0, 2.0]), "two": np.array([3.0, 5.0])}
@@ -303,6 +308,7 @@ def test_plot_players_draws_every_point_where_it_is():
     drawn = [line.get_xydata() for line in axes.lines]
     np.testing.assert_array_equal(drawn[0], real)
     np.testing.assert_array_equal(drawn[1], fake)
+    assert [line.get_label() for line in axes.lines] == ["real", "fake"]
     assert (axes.get_xlim(), axes.get_ylim(), axes.get_title()) == ((-2, 2), (-2, 2), "title")
     picture = plots.figure_frame(axes.figure).astype(int)
     rows = picture[:, picture.shape[1] // 4]  # a column of pixels without points
@@ -327,6 +333,7 @@ def test_plot_discriminators_draws_each_under_its_name():
     (axes,) = plots.plot_discriminators(x, x**2, 1 - x**2, {"learned": x * 0 + 0.5, "best": x**2}, "title").axes
     assert [line.get_label() for line in axes.lines] == ["D(x): learned", "D(x): best"]
     np.testing.assert_array_equal(axes.lines[1].get_ydata(), x**2)
+    assert [line.get_linestyle() for line in axes.lines] == ["-", "--"]
     assert [area.get_label() for area in axes.collections] == ["density of real", "density of fake"]
 
 

@@ -27,7 +27,7 @@ OTHER = {  # a value of each setting that is not its default, as it is typed and
     "discriminator_widths": ("2,4", (2, 4)),
     "input_noise": ("0", 0.0),
     "loss": ("minimax", "minimax"),
-    "generator_learning_rate": ("2e-3", 0.002),
+    "generator_learning_rate": ("3e-3", 0.003),
     "discriminator_learning_rate": ("0.5", 0.5),
     "betas": ("0,0.5", (0.0, 0.5)),
     "ema_decay": ("0", 0.0),

@@ -51,3 +51,18 @@ def test_what_is_missing_is_said_in_one_line(machine, tmp_path, stand_ins, messa
     assert len(done.stderr.splitlines()) == 1
     assert message in done.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+def test_the_project_s_folder_may_have_a_name_of_two_words(tmp_path):
+    """What pip is told by variables of the environment it would take apart at the space."""
+    project = tmp_path / "a course"
+    (project / ".venv" / "bin").mkdir(parents=True)
+    asked = f'#!/bin/sh\n[ "$1" = -m ] || exec {sys.executable} "$@"\nprintf "%s\\n" "$@" "$PIP_CONSTRAINT" > asked\n'
+    (project / ".venv" / "bin" / "python").write_text(asked, encoding="utf-8")
+    (project / ".venv" / "bin" / "python").chmod(0o755)
+    shutil.copy(ROOT / "setup.sh", project)
+    environment = {name: value for name, value in os.environ.items() if name != "PIP_CONSTRAINT"}
+    subprocess.run(["bash", project / "setup.sh", "python3"], env=environment, check=True, capture_output=True)
+    *words, constraint = (project / "asked").read_text(encoding="utf-8").split("\n")[:-1]
+    assert words[words.index("--constraint") + 1] == "constraints.txt"
+    assert constraint == ""

@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from typing import TextIO
 
 import keras
 import numpy as np
@@ -22,9 +23,11 @@ from gan_tf.runs import checkpoints
 from gan_tf.runs.folder import RunError
 from gan_tf.runs.history import Counting, History, Schedule, add_row, steps_taken
 
-__all__ = ["Checkpoints", "Counting", "FiniteLosses", "History", "ProgressBar", "Schedule", "Signals"]
+__all__ = ["Checkpoints", "Counting", "FiniteLosses", "History", "ProgressBar", "Schedule", "Signals", "TimeLeft"]
 __all__ += ["add_row", "steps_taken"]
 
+SECONDS_TIMED = 2.0  # steps that took so long tell how fast a training is
+SHORT_WAIT = 10.0  # seconds of which nobody need be told
 CHECKPOINT_STEPS = 500  # what a kill costs at most; a checkpoint takes less than 1 % of the time of as many steps
 
 
@@ -113,6 +116,7 @@ class ProgressBar(Counting):
                 initial=self.step,
                 unit="step",
                 desc=self.name,
+                file=bar_stream(),
                 mininterval=0.1 if sys.stderr.isatty() else 2.0,
             )
 
@@ -135,6 +139,54 @@ class ProgressBar(Counting):
         if self.bar:
             self.bar.close()
             self.bar = None
+
+
+def bar_stream() -> TextIO:
+    """Return where a bar goes: to standard output in a notebook, which shows standard error on pink as if it failed."""
+    return sys.stdout if type(sys.stdout).__module__.startswith("ipykernel.") else sys.stderr
+
+
+class TimeLeft(Counting):
+    """Say once, when its first steps tell, how fast the training is and how long is left. For any `fit`.
+
+    Args:
+        history: times the steps; comes before this one in the list.
+    """
+
+    def __init__(self, history: History):
+        super().__init__()
+        self.history, self.first, self.told = history, None, False
+
+    def on_train_batch_end(self, batch, logs=None):
+        super().on_train_batch_end(batch, logs)
+        if self.told:
+            return
+        steps, seconds = (self.history.losses[name] for name in ("step", "seconds"))
+        if self.first is None:  # TensorFlow compiled in this step, and it says nothing of the others
+            self.first = len(steps) - 1
+
+        taken = seconds[-1] - seconds[self.first]
+        if taken >= SECONDS_TIMED:
+            speed = (steps[-1] - steps[self.first]) / taken  # steps a second
+            self.tell(speed * self.history.schedule.images, (self.history.schedule.total_steps - self.step) / speed)
+
+    def tell(self, images_a_second: float, left: float) -> None:
+        """Print the line, unless the training is nearly over."""
+        self.told = True
+        if left >= SHORT_WAIT:
+            tqdm.write(f"{images_a_second:,.0f} images a second: about {duration(left)} left")
+            sys.stdout.flush()  # into a pipe or a log, too, before the wait
+
+
+def duration(seconds: float) -> str:
+    """Return a time in words, rounded to what one can know of a time to come: 45 s, 3 min 20 s, 2 h 5 min."""
+    if seconds < 57.5:
+        return f"{5 * round(seconds / 5)} s"
+    if seconds < 3595:
+        minutes, rest = divmod(10 * round(seconds / 10), 60)
+        return f"{minutes} min" + f" {rest} s" * (rest > 0)
+    hours, rest = divmod(round(seconds / 60), 60)
+    return f"{hours} h" + f" {rest} min" * (rest > 0)
 
 
 class Checkpoints(Counting):

@@ -1,6 +1,7 @@
 """What a training leaves to tell of it: a row of losses a step, scores, the best generator. Callbacks stand on it."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -60,13 +61,15 @@ class History(Counting):
     Args:
         schedule: of the training.
         folder: for history.csv, a row an epoch, and losses.csv, a row for about 800 images; None writes neither.
+        clock: returns the time in seconds.
     """
 
-    def __init__(self, schedule: Schedule, folder: Path | None = None):
+    def __init__(self, schedule: Schedule, folder: Path | None = None, clock: Callable[[], float] = time.perf_counter):
         super().__init__()
-        self.schedule, self.folder, self.missed = schedule, folder, set()
+        self.schedule, self.folder, self.clock, self.missed = schedule, folder, clock, set()
         self.losses: Table = {}  # a row a step: step, seconds, then what `train_step` returns, but for the sum
         self.scores: Table = {}  # a row whenever `Scores` judged: step, images, seconds, then its scores
+        self.diagnostics: Table = {}  # a row whenever `Diagnostics` measured: step, images, then what it found
         self.scored_by = ""  # the evaluator's SHA-256
         self.judged: dict[str, Best] = {}  # "best" of the rows of scores; "end", where its row is only of the end
         self.seconds = 0.0
@@ -79,14 +82,14 @@ class History(Counting):
         self.write()
 
     def on_train_batch_begin(self, batch, logs=None):
-        self.started = time.perf_counter()
+        self.started = self.clock()
 
     def on_train_batch_end(self, batch, logs=None):
         super().on_train_batch_end(batch, logs)
         names = ["generator_loss", "discriminator_loss"]
         names += [name for name in logs if name not in (*names, "loss")]
         values = {name: float(np.mean(logs[name])) for name in names}
-        self.seconds += time.perf_counter() - self.started
+        self.seconds += self.clock() - self.started
         add_row(self.losses, {"step": self.step, "seconds": self.seconds, **values})
 
     def on_epoch_end(self, epoch, logs=None):
@@ -140,7 +143,7 @@ class History(Counting):
 
     def records(self) -> dict[str, np.ndarray]:
         """Return all of it as arrays, for a checkpoint."""
-        tables = {"losses": self.losses, "scores": self.scores}
+        tables = {"losses": self.losses, "scores": self.scores, "diagnostics": self.diagnostics}
         arrays = {f"{table}.{name}": np.array(column) for table in tables for name, column in tables[table].items()}
         for name, (*row, weights) in self.judged.items():
             arrays |= {f"judged.{name}.weights.{i:04d}": weight for i, weight in enumerate(weights)}
@@ -149,7 +152,8 @@ class History(Counting):
 
     def restore(self, records: dict[str, np.ndarray]) -> None:
         """Go on from what `records` returned."""
-        for prefix, table in (("losses.", self.losses), ("scores.", self.scores)):
+        tables = {"losses.": self.losses, "scores.": self.scores, "diagnostics.": self.diagnostics}
+        for prefix, table in tables.items():
             table.clear()
             table |= {k.removeprefix(prefix): v.tolist() for k, v in records.items() if k.startswith(prefix)}
         self.judged.clear()

@@ -15,7 +15,7 @@ from gan_tf.runs.callbacks import Counting, History, Schedule, Signals
 from gan_tf.runs.folder import RunError
 
 FRAME_GRID = 25  # images in a frame
-SERIES = (39, 180_000)  # frame 39, the 40th, is due after so many images: those of a run by default
+SERIES = (39, 120_000)  # frame 39, the 40th, is due after so many images: those of a run by default
 
 
 def drawn(model: gan.GAN, batch: gan.Batch, seed: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from gan_tf.runs.folder import RunError, differences, of_another_version
 from gan_tf.runs.results import OUTPUTS
 from gan_tf.runs.settings import Settings
 
-DEFAULT_IMAGES = 180_000  # what a run without --epochs shows the networks, about: 3 epochs of MNIST, 120 of the digits
+DEFAULT_IMAGES = 120_000  # what a run without --epochs shows the networks, about: 2 epochs of MNIST, 80 of the digits
 
 
 def choose_devices(settings: Settings, config: dict | None) -> tuple[Settings, tf.distribute.Strategy]:

@@ -34,16 +34,18 @@ def build(settings: Settings) -> gan.GAN:
 def dcgan_networks(settings: Settings) -> tuple[keras.Model, keras.Model]:
     """Build a generator and a discriminator of convolutions.
 
-    They differ from those of TensorFlow's tutorial: less generator (half the width, a 3x3 kernel where images are
-    smallest); a discriminator with a third convolution, noise on what it sees in place of dropout, and a look at the
-    whole batch.
+    They differ from those of TensorFlow's tutorial. The generator is smaller: 10 numbers of noise in place of 100, half
+    the width, 3x3 kernels where images are smallest, then 4x4. The discriminator has a third convolution, noise on what
+    it sees in place of dropout, and a look at the whole batch. Both let less through below zero.
     """
     if len(settings.generator_widths) != 3:
         raise UsageError(f"generator_widths of a dcgan must be three, got {settings.generator_widths}")
 
-    generator = models.dcgan_generator(settings.latent_dim, settings.generator_widths, first_kernel=3)
+    generator = models.dcgan_generator(
+        settings.latent_dim, settings.generator_widths, first_kernel=3, kernel=4, slope=0.1
+    )
     discriminator = models.dcgan_discriminator(
-        settings.discriminator_widths, dropout=0.0, input_noise=settings.input_noise, minibatch_stddev=True
+        settings.discriminator_widths, dropout=0.0, input_noise=settings.input_noise, minibatch_stddev=True, slope=0.1
     )
     return generator, discriminator
 

@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from gan_tf import UsageError, data, evaluator, gan, models, plots
+from gan_tf import UsageError, data, diagnostics, evaluator, gan, models, plots
 from gan_tf.files import one_line, read_csv, write_json, write_png, write_whole
 from gan_tf.runs import pictures
 from gan_tf.runs.folder import RunError, frame_paths, missed_if_unwritable, os_errors_in_one_line, read_config
@@ -22,7 +22,7 @@ GIF_FRAMES = 40
 NETWORKS = ("generator.keras", "discriminator.keras")
 OUTPUTS = (*NETWORKS, "progress.gif", "samples.png", "losses.png")  # in the order in which they are written
 PRETRAINED = Path(__file__).parent.with_name("pretrained.npz")
-PRETRAINED_SHA256 = "d5e4b75e66f3086f4053fc1c971d8c8897ac0627c0f5158fc50843763903814e"
+PRETRAINED_SHA256 = "9f5e9f464df7a54b10917a5f90abeb6f4ebb075ecfff3e0c8cff9b4e8dd92bd8"
 
 
 def write_outputs(folder: Path, model: gan.GAN, batch: gan.Batch, seed: int, best: Best | None = None) -> None:
@@ -45,6 +45,9 @@ def write_outputs(folder: Path, model: gan.GAN, batch: gan.Batch, seed: int, bes
         "samples.png": lambda path: write_images(path, pictures.drawn(model, batch, seed)),
         "losses.png": lambda path: write_figure(path, plots.plot_losses(read_csv(folder / "losses.csv"))),
     }
+    if (folder / "diagnostics.csv").exists():
+        watched = functools.partial(read_csv, folder / "diagnostics.csv")
+        views["diagnostics.png"] = lambda path: write_figure(path, diagnostics.plot(watched()))
     if (folder / "scores.csv").exists():
         scores = functools.partial(read_csv, folder / "scores.csv")
         views["scores.png"] = lambda path: write_figure(path, plots.plot_scores({folder.name: scores()}))
@@ -69,7 +72,7 @@ def write_best(folder: Path, model: gan.GAN, best: Best) -> None:
     step, images, distance, _ = best
     write_json(folder / "best.json", {"step": step, "images": images, "frechet_distance": distance})
     print(
-        f"The best generator by Fréchet distance ({distance:.1f}) is that of step {step:,}: "
+        f"The best generator by Fréchet distance ({distance:.1f}) is that of step {step:,} ({images:,} images): "
         f"{folder / 'best_generator.keras'}"
     )
 
@@ -144,10 +147,10 @@ def _load(folder: str | Path, name: str) -> keras.Model:
 
 
 def pretrained_generator() -> keras.Model:
-    """Load the generator that the package ships: of MNIST's digits, trained for 840,000 images by the recipe of 0.1.
+    """Load the generator that the package ships: of MNIST's digits, trained for 600,000 images by the default recipe.
 
     Returns:
-        A model from z, float32 (n, 100), to images, float32 (n, 28, 28, 1) in [-1, 1]; its weights had 16 bits.
+        A model from z, float32 (n, 10), to images, float32 (n, 28, 28, 1) in [-1, 1]; its weights had 16 bits.
 
     Raises:
         RunError: the file is missing, damaged or not the one that was shipped.

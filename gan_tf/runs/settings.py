@@ -36,13 +36,15 @@ class Settings:
     )
     epochs: int | None = setting(
         None,
-        "passes over the training images; by default about 180,000 images in all, 3 of MNIST or 120 of the digits",
+        "passes over the training images; by default about 120,000 images in all, 2 of MNIST or 80 of the digits",
         at_least=1,
     )
     batch_size: int = setting(16, "images of one step of one player", at_least=1)
     seed: int = setting(0, "of weights, order, noise and pictures")
     model: str = setting("dcgan", "convolutional or fully connected networks", choices=("dcgan", "mlp"))
-    latent_dim: int = setting(100, "the length of z", at_least=1, below=2**14)
+    latent_dim: int | None = setting(
+        None, "the length of z", at_least=1, below=2**14, of_model={"dcgan": 10, "mlp": 100}
+    )
     generator_widths: tuple[int, ...] | None = setting(
         None,
         "channels (dcgan) or units (mlp) of the generator's layers, from z on",
@@ -55,7 +57,7 @@ class Settings:
         "channels or units of the discriminator's layers, from the image on",
         at_least=1,
         below=2**14,
-        of_model={"dcgan": (32, 128, 256), "mlp": (1024, 512, 256)},
+        of_model={"dcgan": (48, 64, 128), "mlp": (1024, 512, 256)},
     )
     input_noise: float | None = setting(
         None,
@@ -67,7 +69,7 @@ class Settings:
         "non_saturating", "the adversarial loss", choices=("non_saturating", "minimax", "least_squares")
     )
     generator_learning_rate: float | None = setting(
-        None, "of the generator's Adam", below=1, of_model={"dcgan": 1e-3, "mlp": 2e-4}
+        None, "of the generator's Adam", below=1, of_model={"dcgan": 2e-3, "mlp": 2e-4}
     )
     discriminator_learning_rate: float | None = setting(
         None, "of the discriminator's Adam", below=1, of_model={"dcgan": 1e-3, "mlp": 2e-4}

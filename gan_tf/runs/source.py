@@ -13,7 +13,7 @@ from gan_tf.runs.folder import RunError, of_another_version, read_config
 from gan_tf.runs.results import NETWORKS, load_discriminator, load_generator
 from gan_tf.runs.settings import Settings
 
-INHERITED = ("generator_widths", "discriminator_widths", "input_noise")  # where they were not asked for
+INHERITED = ("latent_dim", "generator_widths", "discriminator_widths", "input_noise")  # where they were not asked for
 FIXED = ("model", "latent_dim", "generator_widths", "discriminator_widths")  # on which the weights depend
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import keras
 import tensorflow as tf
+from tqdm import tqdm
 
 import gan_tf
 from gan_tf import UsageError, data, gan
@@ -21,8 +22,10 @@ from gan_tf.runs.callbacks import (
     ProgressBar,
     Schedule,
     Signals,
+    TimeLeft,
     steps_taken,
 )
+from gan_tf.runs.diagnosis import Diagnostics
 from gan_tf.runs.folder import RunError, describe, frame_paths, lock, os_errors_in_one_line, read_config
 from gan_tf.runs.pictures import FRAME_GRID, Frames, Scores, series
 from gan_tf.runs.results import write_outputs
@@ -107,11 +110,13 @@ def train(
         with taken(folder, config) if chief else contextlib.nullcontext():
             go_back(run, history)
             signals = Signals()
+            say = tqdm.write if chief else None
+            watching = Diagnostics(history, dataset, seed=settings.seed, say=say)  # each worker has to measure
             shown, saved = [], []  # by the chief alone
             if chief:
                 shown = shown_by(run, history, evaluate_every, signals)
                 saved = [Checkpoints(folder / "checkpoints", history, checkpoint_every, json.dumps(run.at_the_end))]
-            fit(run, [FiniteLosses(), history, *shown, *callbacks, *saved, signals], signals)
+            fit(run, [FiniteLosses(), history, watching, *shown, *callbacks, *saved, signals], signals)
             if chief:
                 finish(run, history)
             devices.wait_for_all(strategy)
@@ -186,7 +191,7 @@ def finish(run: Run, history: History) -> None:
 def shown_by(run: Run, history: History, evaluate_every: int | None, signals: Signals) -> list:
     """Return what shows how a run is doing, on disk and on the screen."""
     frames = Frames(run.folder, history.schedule, first_rows(run, "train", FRAME_GRID), run.settings.seed)
-    listed = [frames, ProgressBar(history, run.folder.name)]
+    listed = [frames, TimeLeft(history), ProgressBar(history, run.folder.name)]
     if evaluate_every:
         listed.insert(0, Scores(history, first_rows(run, "test"), evaluate_every, run.settings.seed, signals))
     return listed

@@ -1,0 +1,121 @@
+"""Networks -> drawings of them: what goes in, what comes out, and the shapes on the way."""
+
+import math
+from typing import NamedTuple
+
+import keras
+import matplotlib.pyplot as plt
+from keras import layers
+
+from gan_tf import UsageError
+
+COLOURS = {"input": "#d9d9d9", "generator": "#ffcf9f", "discriminator": "#a9cbe4"}
+GAP = 1.0  # between the middles of two arrays
+
+
+class Stage(NamedTuple):
+    """One layer with weights and what follows it: an arrow of the drawing and the array that it leads to."""
+
+    layer: str  # over the arrow: "conv\n4×4, stride 2"
+    rest: list[str]  # below it: "batch norm", "leaky ReLU 0.1"
+    shape: tuple[int, ...]  # of one example afterwards: (7, 7, 128)
+
+
+def plot_networks(generator: keras.Model, discriminator: keras.Model, sample: str = "image") -> plt.Figure:
+    """Draw both networks from left to right: an array for each layer with weights, its shape, and the layer's name.
+
+    An array's height stands for the height of an image, its width for the channels, both on scales of their own.
+
+    Args:
+        generator: a sequence of layers, from z.
+        discriminator: a sequence of layers, to a logit.
+        sample: what the generator makes.
+
+    Raises:
+        UsageError: a network is no `keras.Sequential`; others cannot be drawn in a line.
+    """
+    rows = [
+        (generator, COLOURS["generator"], ("z", sample)),
+        (discriminator, COLOURS["discriminator"], (sample, "logit")),
+    ]
+    longest = max(len(stages(network)) for network, _, _ in rows)
+    figure, both = plt.subplots(2, 1, figsize=(max(6.0, 1.9 * (longest + 1)), 5.0), layout="tight")
+    for axes, (network, colour, ends) in zip(both, rows, strict=True):
+        _draw(axes, network, colour, ends, longest)
+    return figure
+
+
+def stages(network: keras.Model) -> list[Stage]:
+    """Take a network apart into its layers with weights; what is before the first, or flattens, goes with the next."""
+    if not isinstance(network, keras.Sequential):
+        raise UsageError(f"only a keras.Sequential can be drawn, got {type(network).__name__}")
+    found, before = [], []
+    for layer in network.layers:
+        if isinstance(layer, layers.Reshape):
+            found[-1] = found[-1]._replace(shape=layer.output.shape[1:])
+        elif isinstance(layer, layers.Dense | layers.Conv2D | layers.Conv2DTranspose):
+            activation = keras.activations.serialize(layer.activation)
+            rest = [] if activation == "linear" else [{"relu": "ReLU"}.get(activation, activation)]
+            found.append(Stage(",\n".join([*before, in_words(layer)]), rest, layer.output.shape[1:]))
+            before = []
+        elif not found or isinstance(layer, layers.Flatten):
+            before.append(in_words(layer))
+        else:
+            found[-1] = found[-1]._replace(rest=[*found[-1].rest, in_words(layer)], shape=layer.output.shape[1:])
+    return found
+
+
+def in_words(layer: layers.Layer) -> str:
+    """Name a layer as people do."""
+    if isinstance(layer, layers.Conv2D | layers.Conv2DTranspose):
+        kind = "transposed conv" if isinstance(layer, layers.Conv2DTranspose) else "conv"
+        height, width = layer.kernel_size
+        stride = f", stride {layer.strides[0]}" if layer.strides[0] > 1 else ""
+        return f"{kind}\n{height}×{width}{stride}"
+    match layer:
+        case layers.Dense():
+            return "dense"
+        case layers.BatchNormalization():
+            return "batch norm"
+        case layers.LeakyReLU():
+            return f"leaky ReLU {layer.negative_slope:g}"
+        case layers.Dropout():
+            return f"dropout {layer.rate:g}"
+        case layers.GaussianNoise():
+            return f"noise {layer.stddev:g}"
+        case layers.Activation():
+            return keras.activations.serialize(layer.activation)
+    return layer.__class__.__name__.replace("MinibatchStddev", "minibatch stddev").lower()
+
+
+def _draw(axes: plt.Axes, network: keras.Model, colour: str, ends: tuple[str, str], longest: int) -> None:
+    """Draw one network into a panel."""
+    parts = stages(network)
+    shapes = [network.input_shape[1:], *(part.shape for part in parts)]
+    sides = [_sides(shape) for shape in shapes]
+    for i, (shape, (width, height)) in enumerate(zip(shapes, sides, strict=True)):
+        fill = COLOURS["input"] if i == 0 else colour
+        axes.add_patch(
+            plt.Rectangle((i * GAP - width / 2, -height / 2), width, height, facecolor=fill, edgecolor="black")
+        )
+        axes.text(i * GAP, -0.56, "×".join(map(str, shape)), ha="center", va="top", fontsize=10)
+    for i, name in zip((0, len(parts)), ends, strict=True):
+        axes.text(i * GAP, -0.70, name, ha="center", va="top", fontsize=10, weight="bold")
+
+    for i, part in enumerate(parts):
+        start, end = i * GAP + sides[i][0] / 2 + 0.03, (i + 1) * GAP - sides[i + 1][0] / 2 - 0.03
+        axes.annotate("", (end, 0), (start, 0), arrowprops={"arrowstyle": "->"})
+        middle = (start + end) / 2
+        axes.text(middle, 0.06, part.layer, ha="center", va="bottom", fontsize=9)
+        axes.text(middle, -0.06, "\n".join(part.rest), ha="center", va="top", fontsize=8, color="dimgrey")
+
+    axes.set_title(f"{network.name}: {network.count_params():,} parameters", fontsize=11, loc="left")
+    axes.set(xlim=(-0.45, longest * GAP + 0.45), ylim=(-0.95, 0.6))
+    axes.axis("off")
+
+
+def _sides(shape: tuple[int, ...]) -> tuple[float, float]:
+    """Return the width and height of an array of this shape in a drawing."""
+    if len(shape) == 1:
+        return 0.07, 0.12 + 0.08 * math.log2(shape[0] + 1)
+    return 0.06 + 0.035 * math.log2(shape[-1]), math.sqrt(shape[0] / 28)
