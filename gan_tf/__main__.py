@@ -16,7 +16,9 @@ EPILOG = """\
 examples:
   python -m gan_tf train runs/dcgan                  train by the default recipe; again, to continue a stopped run
   python -m gan_tf train runs/dcgan --epochs 6       go on to more epochs, to the bits of a run that was asked for 6
+  python -m gan_tf train runs/digits --conditional   learn to draw the digit that is asked for
   python -m gan_tf train runs/more --from runs/dcgan --seed 1       another run, from the networks of this one
+  python -m gan_tf sample --digits 2026 --out year.png              four digits by the generator that ships
   python -m gan_tf sample runs/dcgan --count 100 --seed 1 --out samples.png
   python -m gan_tf gif runs/dcgan --out progress.gif
   python -m gan_tf evaluate runs/dcgan               score it, write runs/dcgan/metrics.json
@@ -116,9 +118,14 @@ def parser() -> argparse.ArgumentParser:
     )
     train.set_defaults(command=train_run)
 
-    sample = commands.add_parser("sample", help="draw images from a finished run", description=sample_run.__doc__)
-    sample.add_argument("run", type=run_folder, help="the run folder")
-    sample.add_argument("--count", type=at_least(1), default=100, help="how many images (default: 100)")
+    sample = commands.add_parser("sample", help="draw images, the digits asked for", description=sample_run.__doc__)
+    sample.add_argument("run", type=run_folder, nargs="?", help="the run folder (default: the generator that ships)")
+    sample.add_argument("--count", type=at_least(1), help="how many images (default: 100), or rows of --digits (1)")
+    asked = sample.add_mutually_exclusive_group()
+    asked.add_argument(
+        "--digit", type=at_least(0), help="the digit to draw, by a conditional run (default: an even mix)"
+    )
+    asked.add_argument("--digits", type=digits, help="the digits to draw, as 3141592653, in a row")
     sample.add_argument("--seed", type=at_least(0), default=0, help="of the noise (default: 0)")
     sample.add_argument(
         "--out",
@@ -158,6 +165,10 @@ def add_setting(train: argparse.ArgumentParser, field: dataclasses.Field) -> Non
     else:
         default = as_text(field.default)
 
+    if field.type is bool:
+        train.add_argument(f"--{field.name}", action="store_true", help=field.metadata["help"])
+        return
+
     def value(text: str):
         try:
             return parsed(field, text)
@@ -196,13 +207,21 @@ def train_run(options: argparse.Namespace) -> None:
 
 
 def sample_run(options: argparse.Namespace) -> None:
-    """Draw images from a finished run's generator, always the same ones for the same seed."""
+    """Draw images from a generator, always the same ones for the same seed: that of a finished run, or the shipped one.
+
+    A conditional one draws the digits that it is asked for.
+    """
     from gan_tf import files, runs
 
-    files.check_memory(4000 * options.count, f"drawing {options.count} images")  # z, uint8, and a copy of these
-    images = runs.sample_images(runs.load_generator(options.run), options.count, options.seed)
-    runs.write_images(options.out, images)
-    print(f"{options.count} images are at {options.out}")
+    asked, columns = options.digits or [], len(options.digits or []) or None
+    count = (options.count or 1) * len(asked) if asked else options.count or 100
+    files.check_memory(4000 * count, f"drawing {count} images")  # z, uint8, and a copy of these
+    generator = runs.load_generator(options.run) if options.run else runs.pretrained_generator(conditional=True)
+    labels = runs.asked_labels(generator, asked if options.digit is None else [options.digit], count)
+
+    images = runs.sample_images(generator, count, options.seed, labels)
+    runs.write_images(options.out, images, labels, columns, enlarged=4 if asked else 1)
+    print(f"{count} images are at {options.out}")
 
 
 def gif_run(options: argparse.Namespace) -> None:
@@ -249,6 +268,13 @@ def at_least(lowest: int):
         return number
 
     return whole_number
+
+
+def digits(text: str) -> tuple[int, ...]:
+    """Return the digits of a text, as 2026."""
+    if not text.isascii() or not text.isdigit() or len(text) > 1000:
+        raise argparse.ArgumentTypeError(f"must be digits, as 2026, got {text!r:.50}")
+    return tuple(map(int, text))
 
 
 def with_suffix(*suffixes: str):

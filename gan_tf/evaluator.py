@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras import layers
 from tqdm import tqdm
 
-from gan_tf import Error, data, metrics
+from gan_tf import Error, classes, data, metrics
 from gan_tf.files import one_line
 from gan_tf.neighbours import nearest
 from gan_tf.untrusted import KerasVersionError, load_model, read_arrays
@@ -193,7 +193,9 @@ def all_scores(real: Features, fake: Features, train: Features, held_out: np.nda
     }
 
 
-def report(evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrained: np.ndarray, seed: int) -> dict:
+def report(
+    evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrained: np.ndarray, seed: int, asked=None
+) -> dict:
     """Score generated images against test images, with the reference and the baseline beside: what metrics.json holds.
 
     Args:
@@ -203,19 +205,24 @@ def report(evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrai
         fake: at most as many images as there are test images.
         untrained: as many, of a generator before training.
         seed: of the draws.
+        asked: the classes that the fakes were asked to be, whole numbers: each is judged by itself, too.
     """
     count, random = len(fake), np.random.default_rng(seed)
     bar = functools.partial(tqdm, desc="features", unit="batch", leave=False, disable=None)  # only on a terminal
     train = evaluator.extract(dataset.x_train, bar)
     test = evaluator.extract(dataset.x_test)
-    real = test.subset(np.sort(random.choice(len(dataset.x_test), count, replace=False)))
+    rows = np.sort(random.choice(len(dataset.x_test), count, replace=False))
+    real = test.subset(rows)
     held_out = nearest(test.features, train.features)  # the same for all contestants
 
+    copied = random.choice(len(dataset.x_train), count, replace=False)
     contestants = {
         "generator": evaluator.extract(fake),
-        "training_images": train.subset(random.choice(len(dataset.x_train), count, replace=False)),  # copies, each
+        "training_images": train.subset(copied),  # copies, each
         "untrained_generator": evaluator.extract(untrained),
     }
+    labels = {"generator": asked, "training_images": dataset.y_train[copied]}
+    by_class = {} if asked is None else classes.report(real, dataset.y_test[rows], contestants, labels)
     bar = tqdm(contestants.items(), desc="scores", unit="set", leave=False, disable=None)
     return {
         "evaluator": {"name": evaluator.name, "sha256": evaluator.sha256},
@@ -225,7 +232,7 @@ def report(evaluator: Evaluator, dataset: data.Dataset, fake: np.ndarray, untrai
         "count": count,
         "seed": seed,
         "scores": {name: all_scores(real, features, train, held_out) for name, features in bar},
-    }
+    } | ({"classes": by_class} if by_class else {})
 
 
 TABLE_ROWS = {  # of each score: title, format, which way is better
@@ -272,4 +279,5 @@ def table(**reports: dict) -> str:
     head += f"SHA-256 {digest}; seed {first['seed']}"
     foot = f"The training images are the real-data reference: with {count} images even they have a Fréchet distance of "
     foot += f"{reference:.3f}, not 0. The untrained generator is the baseline."
-    return "\n".join([head, "", *lines, "", foot])
+    by_class = [f"\n{classes.report_table(name, one['classes'])}" for name, one in reports.items() if "classes" in one]
+    return "\n".join([head, "", *lines, "", foot, *by_class])

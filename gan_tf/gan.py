@@ -38,12 +38,13 @@ def fold(seed, *words: str | int) -> tf.Tensor:
     return seed
 
 
-def sample_images(generator: keras.Model, count: int, seed: int) -> np.ndarray:
-    """Draw uint8 images (count, ...) from a generator of z, 500 at a time; the same seed gives the same images."""
-    if len(generator.inputs) > 1:
-        raise UsageError("this generator takes labels beside z: draw with generator([z, labels], training=False)")
-    z = sample_latent(count, generator.input_shape[-1], fold([seed, 0], "pictures", "noise"))
-    parts = [z[i : i + 500] for i in range(0, count, 500)]
+def sample_images(generator: keras.Model, count: int, seed: int, labels=None) -> np.ndarray:
+    """Draw uint8 images (count, ...) of a generator of z or, with labels (count,), of [z, labels]; 500 at a time."""
+    if len(generator.inputs) != (1 if labels is None else 2):
+        raise UsageError(f"this generator takes {'labels beside z: name them' if labels is None else 'no labels'}")
+    z = sample_latent(count, generator.inputs[0].shape[-1], fold([seed, 0], "pictures", "noise"))
+    inputs = z if labels is None else [z, tf.convert_to_tensor(labels)]
+    parts = [tf.nest.map_structure(lambda x, i=i: x[i : i + 500], inputs) for i in range(0, count, 500)]
     return np.concatenate([data.to_uint8(generator(part, training=False)) for part in parts])
 
 
@@ -217,15 +218,20 @@ class GAN(TwoPlayers):
         return self.adversarial_loss.generator(real_logits, critic(fake))
 
     def critic(self, batch: Batch, seed: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
-        """Return the function from images to logits: through the augmentation, beside the batch's labels."""
+        """Return the function from images to logits: the first of what `judge` gives."""
+        judge = self.judge(batch, seed)
+        return lambda images: judge(images)[0]
+
+    def judge(self, batch: Batch, seed: tf.Tensor) -> Callable[[tf.Tensor], list[tf.Tensor]]:
+        """Return the function from images to the discriminator's outputs: augmented, beside the batch's labels."""
         own = fold(seed, "augmentation", replicas.replica()[0])
 
-        def critic(images):
+        def judge(images):
             images = self.augment(images, own) if self.augment else images
-            logits = self.discriminator(_inputs(self.discriminator, images, batch), training=True)
-            return tf.cast(logits[0] if isinstance(logits, list | tuple) else logits, tf.float32)
+            outputs = self.discriminator(_inputs(self.discriminator, images, batch), training=True)
+            return [tf.cast(output, tf.float32) for output in tf.nest.flatten(outputs)]
 
-        return critic
+        return judge
 
     def generator_inputs(self, batch: Batch, seed: tf.Tensor):
         """Return what the generator makes fakes from: z, and the batch's labels if it takes any."""

@@ -11,6 +11,7 @@ from keras import layers
 from gan_tf import UsageError, replicas
 
 IMAGE_SHAPE = (28, 28, 1)
+CLASSES = 10
 
 
 def dcgan_generator(
@@ -80,6 +81,7 @@ def dcgan_discriminator(
     minibatch_stddev: bool = False,
     kernel: int = 5,
     slope: float = 0.3,
+    image_shape: tuple[int, int, int] = IMAGE_SHAPE,
 ) -> keras.Model:
     """Build the convolutional discriminator: strided convolutions, then one logit.
 
@@ -93,6 +95,7 @@ def dcgan_discriminator(
         minibatch_stddev: whether the last layer also sees how much the images of the batch differ.
         kernel: the size of the first two convolutions' kernels.
         slope: of the leaky ReLUs below zero, in [0, 1); the paper has 0.2.
+        image_shape: of what it sees: height, width, channels.
     """
     _check_sizes(widths=widths, kernel=kernel)
     _check_share(dropout=dropout, input_noise=input_noise, slope=slope)
@@ -106,7 +109,7 @@ def dcgan_discriminator(
     noise = [layers.GaussianNoise(input_noise)] * (input_noise > 0)
     stddev = [MinibatchStddev()] * minibatch_stddev
     logit = [layers.Flatten(), layers.Dense(1, dtype="float32")]
-    return keras.Sequential([keras.Input(IMAGE_SHAPE), *noise, *hidden, *stddev, *logit], name="discriminator")
+    return keras.Sequential([keras.Input(image_shape), *noise, *hidden, *stddev, *logit], name="discriminator")
 
 
 def mlp_generator(latent_dim: int = 100, widths: tuple[int, ...] = (128, 256, 512, 1024)) -> keras.Model:

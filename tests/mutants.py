@@ -51,8 +51,45 @@ SETTINGS, CALLBACKS, LONGER = "tests/test_settings.py::", "tests/test_callbacks.
 SOURCE, FRONT, BENCHMARKS = "tests/test_source.py::", "tests/test_front.py::", "tests/test_benchmarks.py::"
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 DIAGNOSTICS, DOCTOR = "tests/test_diagnostics.py::", "tests/test_doctor.py::"
+CONDITIONAL, CLASSES = "tests/test_conditional.py::", "tests/test_classes.py::"
 
 MUTANTS = (
+    # labels
+    Mutant(
+        "gan_tf/conditional.py",
+        "layers.Dot(axes=1, dtype=\"float32\")([row, x])",
+        "layers.Dot(axes=1, dtype=\"float32\")([row, row])",
+        (f"{CONDITIONAL}test_projection_is_the_papers_equation",),
+        "the projection is of the image's features on the label's row",
+    ),
+    Mutant(
+        "gan_tf/conditional.py",
+        "(cross_entropy(batch, real_classes) + cross_entropy(batch, fake_classes))",
+        "cross_entropy(batch, real_classes)",
+        (f"{CONDITIONAL}test_objectives_are_the_papers_equations",),
+        "ACGAN's discriminator names the class of fakes, too",
+    ),
+    Mutant(
+        "gan_tf/runs/training.py",
+        "np.stack(of_each, axis=1)",
+        "np.stack(of_each, axis=0)",
+        (f"{CONDITIONAL}test_pictures_are_drawn_for_labels_in_columns",),
+        "a frame has a class a column",
+    ),
+    Mutant(
+        "gan_tf/classes.py",
+        "real.features[real_labels == label]",
+        "real.features",
+        (f"{CLASSES}test_the_real_images_themselves_are_perfect",),
+        "a class is compared with real images of itself alone",
+    ),
+    Mutant(
+        "gan_tf/runs/results.py",
+        "np.resize(asked if len(asked) else np.arange(known), count)",
+        "np.repeat(asked if len(asked) else np.arange(known), count)[:count]",
+        (f"{CONDITIONAL}test_the_digits_asked_for_are_drawn_in_their_order",),
+        "digits are drawn in the order in which they were asked for",
+    ),
     # diagnostics
     Mutant(
         "gan_tf/two_players.py",
@@ -984,7 +1021,7 @@ MUTANTS = (
     # judging
     Mutant(
         "gan_tf/runs/results.py",
-        "hexdigest()) != PRETRAINED_SHA256:",
+        "hexdigest()) != digest:",
         "hexdigest()) == '':",
         (f"{EVALUATOR}test_another_generator_in_the_shipped_ones_place_is_named",),
         "the digest of the shipped generator is checked",

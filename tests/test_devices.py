@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_tf import data, gan, losses, models, replicas, runs
+from gan_tf import conditional, data, gan, losses, models, replicas, runs
 from gan_tf.runs import devices, recipe
 
 pytestmark = pytest.mark.slow
@@ -81,13 +81,19 @@ def flat_players() -> tuple[keras.Model, keras.Model]:
     return models.dcgan_generator(10, (16, 8, 4), 3), models.dcgan_discriminator((4, 8), 0.0, 0.0, True)
 
 
+def labelled_players() -> tuple[keras.Model, keras.Model]:
+    generator, discriminator = models.dcgan_generator(20, (16, 8, 4), 3), flat_players()[1]
+    return conditional.conditional_generator(generator, 10), conditional.projection(discriminator, 10)
+
+
 def three_steps(chosen, images, players=flat_players, **options) -> list[list[np.ndarray]]:
     """Return the state and the losses of a GAN after one and after three steps."""
     with chosen.scope():
         keras.utils.set_random_seed(0)
         model = gan.GAN(*players(), ema_decay=0.9)
         model.compile(keras.optimizers.SGD(0.05), keras.optimizers.SGD(0.05), **options)
-    batches, states = data.batches(images, 32, seed=0, endless=True), []
+    labels = np.arange(len(images)) % 10 if model.labelled else None
+    batches, states = data.batches(images, 32, seed=0, labels=labels, endless=True), []
     kept = [variable for variable in model.variables if "loss" not in variable.path]  # those of an epoch's means
     for skip, steps in ((0, 1), (1, 2)):
         history = model.fit(devices.distribute(batches.skip(skip), chosen), steps_per_epoch=steps, verbose=0).history
@@ -102,8 +108,9 @@ def three_steps(chosen, images, players=flat_players, **options) -> list[list[np
         {"loss": losses.least_squares},
         {"critic_steps": 2},
         {"players": nested_players},
+        {"players": labelled_players},
     ],
-    ids=["non_saturating", "least_squares", "two critic steps", "nested"],
+    ids=["non_saturating", "least_squares", "two critic steps", "nested", "labels"],
 )
 def test_two_replicas_take_the_step_of_one(options, images, two):
     """Weights, averages, batch statistics and losses, all of order 1, after one step and after three."""

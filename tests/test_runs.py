@@ -160,6 +160,7 @@ def test_a_run_stopped_by_a_signal_continues_to_the_same_bits(finished, tmp_path
 
 MATRIX = {
     "float32, the default networks": {"batch_size": 500},
+    "float32, labels in the default networks": {"batch_size": 500, "conditional": True},
     "bfloat16, least squares": {"precision": "mixed_bfloat16", "loss": "least_squares", "model": "mlp"},
     "float16 and its loss scale, minimax": {"precision": "mixed_float16", "loss": "minimax", "model": "mlp"},
 }
@@ -234,8 +235,9 @@ def test_a_builder_that_sets_no_seed_trains_to_the_same_bits_twice(tmp_path):
     assert kills.differences(tmp_path / "one", tmp_path / "other") == []
 
 
-def test_a_run_on_two_devices_continues_to_the_same_bits(tmp_path):
-    settings = recipe.Settings(**{**vars(SETTINGS), "devices": "mirrored"})
+@pytest.mark.parametrize("conditional", [False, True])
+def test_a_run_on_two_devices_continues_to_the_same_bits(tmp_path, conditional):
+    settings = recipe.Settings(**{**vars(SETTINGS), "devices": "mirrored", "conditional": conditional})
     train(tmp_path / "whole", settings, evaluate_every=5)
     with pytest.raises(runs.Stopped, match="stopped at step 7 of 12"):
         train(tmp_path / "parts", settings, evaluate_every=5, callbacks=signal_in(7))

@@ -13,6 +13,7 @@ from gan_tf import import_tensorflow_quietly
 
 HOMES = {
     "train": "gan_tf.runs.training",
+    "asked_labels": "gan_tf.runs.results",
     "evaluate": "gan_tf.runs.results",
     "load_discriminator": "gan_tf.runs.results",
     "load_generator": "gan_tf.runs.results",
@@ -32,6 +33,7 @@ __all__ = [
     "RunError",
     "Settings",
     "Stopped",
+    "asked_labels",
     "evaluate",
     "load_discriminator",
     "load_generator",

@@ -15,6 +15,8 @@ from gan_tf.runs.callbacks import Counting, History, Schedule, Signals
 from gan_tf.runs.folder import RunError
 
 FRAME_GRID = 25  # images in a frame
+CLASS_ROWS = 5  # of them, where a class has a column
+CLASS_COLUMNS = 10  # at most
 SERIES = (39, 120_000)  # frame 39, the 40th, is due after so many images: those of a run by default
 
 
@@ -37,11 +39,12 @@ class Frames(Counting):
         schedule: of the training.
         batch: images, and labels where the GAN is served any: a picture is drawn for each row.
         seed: of the pictures.
+        columns: of a frame; about as many as rows by default.
     """
 
-    def __init__(self, folder: Path, schedule: Schedule, batch: gan.Batch, seed: int):
+    def __init__(self, folder: Path, schedule: Schedule, batch: gan.Batch, seed: int, columns: int | None = None):
         super().__init__()
-        self.folder, self.schedule, self.batch, self.seed = folder, schedule, batch, seed
+        self.folder, self.schedule, self.batch, self.seed, self.columns = folder, schedule, batch, seed, columns
 
     def on_train_begin(self, logs=None):
         super().on_train_begin(logs)
@@ -63,7 +66,7 @@ class Frames(Counting):
         """Write the frame of this step."""
         (self.folder / "frames").mkdir(exist_ok=True)
         path = self.folder / "frames" / f"{self.step * self.schedule.images:09d}.png"
-        write_png(path, plots.image_grid(drawn(self.model, self.batch, self.seed)))
+        write_png(path, plots.image_grid(drawn(self.model, self.batch, self.seed), self.columns))
         self.drawn_at = self.step
 
 

@@ -45,6 +45,8 @@ def resolve(
         raise UsageError(
             f"batch_size must be at most the {len(dataset.x_train)} training images, got {settings.batch_size}"
         )
+    if settings.conditional and dataset.y_train is None:
+        raise UsageError(f"{dataset!r} has no labels, from which a conditional run learns; leave out --conditional")
     epochs = settings.epochs or before.get("epochs") or max(1, round(DEFAULT_IMAGES / len(dataset.x_train)))
     settings = dataclasses.replace(settings.with_model_defaults(), dataset=dataset.name, epochs=epochs)
     if settings.precision == "auto":

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import keras
 import tensorflow as tf
 
-from gan_tf import UsageError, data, gan, losses, models
+from gan_tf import UsageError, conditional, data, gan, losses, models
 from gan_tf.runs.settings import Settings
 
 
@@ -20,7 +20,7 @@ def build(settings: Settings) -> gan.GAN:
     keras.utils.set_random_seed(settings.seed)
 
     with dtype_policy(settings.precision):
-        generator, discriminator = NETWORKS[settings.model](settings)
+        generator, discriminator = networks(settings)
 
     model = gan.GAN(generator, discriminator, ema_decay=settings.ema_decay, seed=settings.seed)
     model.compile(
@@ -29,6 +29,17 @@ def build(settings: Settings) -> gan.GAN:
         loss=losses.LOSSES[settings.loss],
     )
     return model
+
+
+def networks(settings: Settings) -> tuple[keras.Model, keras.Model]:
+    """Build a generator and a discriminator, and put the label into both where the run is conditional."""
+    if not settings.conditional:
+        return NETWORKS[settings.model](settings)
+
+    with_label = dataclasses.replace(settings, latent_dim=settings.latent_dim + conditional.LABEL_DIM)
+    generator, discriminator = NETWORKS[settings.model](with_label)
+    generator = conditional.conditional_generator(generator, models.CLASSES)
+    return generator, conditional.projection(discriminator, models.CLASSES)
 
 
 def dcgan_networks(settings: Settings) -> tuple[keras.Model, keras.Model]:

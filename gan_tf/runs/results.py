@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import keras
@@ -11,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from gan_tf import UsageError, data, diagnostics, evaluator, gan, models, plots
+from gan_tf.conditional import classes_of, conditional_generator
 from gan_tf.files import one_line, read_csv, write_json, write_png, write_whole
 from gan_tf.runs import pictures
 from gan_tf.runs.folder import RunError, frame_paths, missed_if_unwritable, os_errors_in_one_line, read_config
@@ -23,9 +25,13 @@ NETWORKS = ("generator.keras", "discriminator.keras")
 OUTPUTS = (*NETWORKS, "progress.gif", "samples.png", "losses.png")  # in the order in which they are written
 PRETRAINED = Path(__file__).parent.with_name("pretrained.npz")
 PRETRAINED_SHA256 = "9f5e9f464df7a54b10917a5f90abeb6f4ebb075ecfff3e0c8cff9b4e8dd92bd8"
+CONDITIONAL = PRETRAINED.with_name("conditional.npz")
+CONDITIONAL_SHA256 = ""
 
 
-def write_outputs(folder: Path, model: gan.GAN, batch: gan.Batch, seed: int, best: Best | None = None) -> None:
+def write_outputs(
+    folder: Path, model: gan.GAN, batch: gan.Batch, seed: int, best: Best | None = None, columns: int | None = None
+) -> None:
     """Write a finished run's networks and then the pictures, none of which is worth losing them.
 
     Args:
@@ -34,6 +40,7 @@ def write_outputs(folder: Path, model: gan.GAN, batch: gan.Batch, seed: int, bes
         batch: what samples.png is drawn for, as in `pictures.Frames`.
         seed: of the samples.
         best: of the generators that were scored, where any was.
+        columns: of samples.png, as in `pictures.Frames`.
     """
     for name, network in zip(NETWORKS, (model.ema_generator, model.discriminator), strict=True):
         write_network(folder / name, network)
@@ -42,7 +49,7 @@ def write_outputs(folder: Path, model: gan.GAN, batch: gan.Batch, seed: int, bes
 
     views = {
         "progress.gif": lambda path: write_gif(folder, path),
-        "samples.png": lambda path: write_images(path, pictures.drawn(model, batch, seed)),
+        "samples.png": lambda path: write_images(path, pictures.drawn(model, batch, seed), columns=columns),
         "losses.png": lambda path: write_figure(path, plots.plot_losses(read_csv(folder / "losses.csv"))),
     }
     if (folder / "diagnostics.csv").exists():
@@ -101,17 +108,25 @@ def write_gif(folder: str | Path, out: str | Path) -> None:
         plots.write_gif(out, frames, max_bytes=GIF_BYTES)
 
 
-def write_images(path: Path, images: np.ndarray) -> None:
+def write_images(path: Path, images: np.ndarray, labels=None, columns: int | None = None, enlarged: int = 1) -> None:
     """Write uint8 images (n, 28, 28, 1) as one grid (.png) or as an array named `images` (.npz).
+
+    Args:
+        path: of the file.
+        images: to be written.
+        labels: theirs, for an array named `labels`.
+        columns: of the grid; about as many as rows by default.
+        enlarged: the side of the square that a pixel becomes in the grid.
 
     Raises:
         RunError: the file cannot be written.
     """
     with os_errors_in_one_line(path):
         if path.suffix == ".npz":
-            write_whole(path, lambda file: np.savez_compressed(file, images=images))
+            arrays = {"images": images} | ({} if labels is None else {"labels": np.asarray(labels, np.uint8)})
+            write_whole(path, lambda file: np.savez_compressed(file, **arrays))
         else:
-            write_png(path, plots.image_grid(images))
+            write_png(path, plots.image_grid(images, columns).repeat(enlarged, axis=0).repeat(enlarged, axis=1))
 
 
 def write_figure(path: Path, figure: plt.Figure) -> None:
@@ -146,25 +161,50 @@ def _load(folder: str | Path, name: str) -> keras.Model:
         raise RunError(f"{path} cannot be loaded ({one_line(error)}); train the run again") from error
 
 
-def pretrained_generator() -> keras.Model:
-    """Load the generator that the package ships: of MNIST's digits, trained for 600,000 images by the default recipe.
+def pretrained_generator(conditional: bool = False) -> keras.Model:
+    """Load a generator that the package ships: of MNIST's digits, trained for 600,000 images by the default recipe.
+
+    Args:
+        conditional: the one that draws the digit that it is asked for.
 
     Returns:
-        A model from z, float32 (n, 10), to images, float32 (n, 28, 28, 1) in [-1, 1]; its weights had 16 bits.
+        A model from z, float32 (n, 10), or from [z, label], the second int32 (n,), to images, float32 (n, 28, 28, 1) in
+        [-1, 1]; its weights had 16 bits.
 
     Raises:
         RunError: the file is missing, damaged or not the one that was shipped.
     """
+    path, digest = (CONDITIONAL, CONDITIONAL_SHA256) if conditional else (PRETRAINED, PRETRAINED_SHA256)
     try:
-        if (found := hashlib.sha256(PRETRAINED.read_bytes()).hexdigest()) != PRETRAINED_SHA256:
-            raise ValueError(f"its SHA-256 is {found[:12]}, that of the shipped one {PRETRAINED_SHA256[:12]}")
-        with np.load(PRETRAINED, allow_pickle=False) as archive:
+        if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != digest:
+            raise ValueError(f"its SHA-256 is {found[:12]}, that of the shipped one {digest[:12]}")
+        with np.load(path, allow_pickle=False) as archive:
             generator = models.dcgan_generator(**json.loads(str(archive["arguments"])))
+            if conditional:
+                generator = conditional_generator(generator, models.CLASSES)
             names = sorted(set(archive.files) - {"arguments"})
             generator.set_weights([archive[name].astype(np.float32) for name in names])
     except Exception as error:  # NumPy, zipfile and Keras raise many kinds
-        raise RunError(f"{PRETRAINED} cannot be loaded ({one_line(error)}); install gan_tf again") from error
+        raise RunError(f"{path} cannot be loaded ({one_line(error)}); install gan_tf again") from error
     return generator
+
+
+def asked_labels(generator: keras.Model, asked: Sequence[int], count: int) -> np.ndarray | None:
+    """Return the labels of `count` images: those asked for, again and again; an even mix if none were; None of no use.
+
+    Raises:
+        UsageError: the generator takes no labels, or knows no such one.
+    """
+    if len(generator.inputs) == 1:
+        if len(asked):
+            raise UsageError("this run's generator was taught no labels: train another one with --conditional")
+        return None
+    known = classes_of(generator)
+    if not len(asked) and known is None:
+        raise UsageError("this generator does not say how many classes it knows: ask for one, as --digit 7")
+    if known is not None and not set(asked) <= set(range(known)):
+        raise UsageError(f"this generator knows the classes 0 to {known - 1}, and was asked for {max(asked)}")
+    return np.resize(asked if len(asked) else np.arange(known), count).astype(np.int32)
 
 
 def evaluate(folder: str | Path, count: int | None = None, seed: int = 0) -> dict:
@@ -182,7 +222,7 @@ def evaluate(folder: str | Path, count: int | None = None, seed: int = 0) -> dic
         RunError: there is no such run, or its files are damaged, or its dataset was another.
         data.DataError: the dataset cannot be used.
         evaluator.EvaluatorError: the evaluator cannot be used.
-        UsageError: there are not so many test images, or fewer than 10 were asked for.
+        UsageError: there are not so many test images, or fewer than 10 were asked for, of a conditional run 200.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -194,13 +234,16 @@ def evaluate(folder: str | Path, count: int | None = None, seed: int = 0) -> dic
     if dataset.digest != config["dataset_sha256"]:
         raise RunError(f"{folder} was trained on other images than {dataset!r}; train it again")
     count = len(dataset.x_test) if count is None else count
-    if not 10 <= count <= len(dataset.x_test):
-        raise UsageError(f"count must be from 10 to the {len(dataset.x_test)} test images, got {count}")
+    labelled = len(generator.inputs) > 1
+    fewest = 200 if labelled else 10  # each class is judged by itself
+    if not fewest <= count <= len(dataset.x_test):
+        raise UsageError(f"count must be from {fewest} to the {len(dataset.x_test)} test images, got {count}")
 
     keras.utils.set_random_seed(seed)
     untrained = keras.models.clone_model(generator)
-    fake, untrained = (gan.sample_images(model, count, seed) for model in (generator, untrained))
-    report = evaluator.report(evaluator.Evaluator(), dataset, fake, untrained, seed)
+    asked = np.random.default_rng(seed).permutation(dataset.y_train)[:count] if labelled else None
+    fake, untrained = (gan.sample_images(model, count, seed, asked) for model in (generator, untrained))
+    report = evaluator.report(evaluator.Evaluator(), dataset, fake, untrained, seed, asked)
     with os_errors_in_one_line(folder):
         write_json(folder / "metrics.json", report)
     return report

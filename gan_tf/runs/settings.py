@@ -42,6 +42,7 @@ class Settings:
     batch_size: int = setting(16, "images of one step of one player", at_least=1)
     seed: int = setting(0, "of weights, order, noise and pictures")
     model: str = setting("dcgan", "convolutional or fully connected networks", choices=("dcgan", "mlp"))
+    conditional: bool = setting(False, "learn to draw the class that is asked for, from the dataset's labels")
     latent_dim: int | None = setting(
         None, "the length of z", at_least=1, below=2**14, of_model={"dcgan": 10, "mlp": 100}
     )
@@ -163,6 +164,8 @@ def _allowed(field: dataclasses.Field, kind: type, value) -> bool:
 def _expected(field: dataclasses.Field) -> str:
     if choices := field.metadata["choices"]:
         return f"one of {', '.join(choices)}"
+    if field.type is bool:
+        return "True or False"
     (kind, count), low, high = _kind(field), field.metadata["at_least"], field.metadata["below"]
     bounds = f"from {low} to {high - 1}" if kind is int else f"of at least {low} and below {high}"
     noun = "whole number" if kind is int else "number"

@@ -86,9 +86,12 @@ def settle(settings: Settings, source: dict | None, config: dict | None) -> Sett
                 f"{source['run']} has other networks ({name}: {now} there, {asked[name]} asked); to start from it, give"
                 f" --{name.replace('_', '-')} {value}"
             )
+    if settings.conditional and not there.conditional:
+        raise UsageError(f"{source['run']} knows no labels; leave out --conditional, or --from")
     if settings.model != there.model:
         return settings  # a run that goes on was asked to be another one, which is told later
-    return dataclasses.replace(settings, **{name: getattr(there, name) for name in INHERITED if asked[name] is None})
+    inherited = {name: getattr(there, name) for name in INHERITED if asked[name] is None}
+    return dataclasses.replace(settings, conditional=there.conditional, **inherited)
 
 
 def load(folder: Path, source: dict) -> tuple[keras.Model, keras.Model]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
@@ -27,7 +28,7 @@ from gan_tf.runs.callbacks import (
 )
 from gan_tf.runs.diagnosis import Diagnostics
 from gan_tf.runs.folder import RunError, describe, frame_paths, lock, os_errors_in_one_line, read_config
-from gan_tf.runs.pictures import FRAME_GRID, Frames, Scores, series
+from gan_tf.runs.pictures import CLASS_COLUMNS, CLASS_ROWS, FRAME_GRID, Frames, Scores, series
 from gan_tf.runs.results import write_outputs
 from gan_tf.runs.settings import Settings
 
@@ -183,24 +184,38 @@ def finish(run: Run, history: History) -> None:
         print(f"{run.folder} was ended by a callback {place} of {run.settings.epochs}")
     if run.at_the_end != run.config:
         (run.folder / "metrics.json").unlink(missing_ok=True)  # the scores of the generator that is replaced now
-    write_outputs(run.folder, run.model, first_rows(run, "train", 100), run.settings.seed, history.best)
+    batch, columns = shown_rows(run, 100)
+    write_outputs(run.folder, run.model, batch, run.settings.seed, history.best, columns)
     if run.at_the_end != run.config:
         write_json(run.folder / "config.json", run.at_the_end)
 
 
 def shown_by(run: Run, history: History, evaluate_every: int | None, signals: Signals) -> list:
     """Return what shows how a run is doing, on disk and on the screen."""
-    frames = Frames(run.folder, history.schedule, first_rows(run, "train", FRAME_GRID), run.settings.seed)
+    batch, columns = shown_rows(run, CLASS_ROWS * CLASS_COLUMNS if run.model.labelled else FRAME_GRID)
+    frames = Frames(run.folder, history.schedule, batch, run.settings.seed, columns)
     listed = [frames, TimeLeft(history), ProgressBar(history, run.folder.name)]
     if evaluate_every:
-        listed.insert(0, Scores(history, first_rows(run, "test"), evaluate_every, run.settings.seed, signals))
+        listed.insert(0, Scores(history, rows(run, "test", slice(None)), evaluate_every, run.settings.seed, signals))
     return listed
 
 
-def first_rows(run: Run, part: str, count: int | None = None) -> gan.Batch:
-    """Return the first rows of a part of the dataset, "train" or "test", as a batch."""
-    images, labels = (getattr(run.dataset, f"{axis}_{part}")[:count] for axis in "xy")
+def rows(run: Run, part: str, chosen: slice | np.ndarray) -> gan.Batch:
+    """Return rows of a part of the dataset, "train" or "test", as a batch."""
+    images, labels = (getattr(run.dataset, f"{axis}_{part}")[chosen] for axis in "xy")
     return {"images": data.to_float(images)} | ({"labels": tf.constant(labels)} if run.model.labelled else {})
+
+
+def shown_rows(run: Run, count: int) -> tuple[gan.Batch, int | None]:
+    """Return what `count` pictures are drawn for, and in how many columns: the first training images.
+
+    Where they have labels, each of the first classes has a column, and each row an image of every one of these.
+    """
+    if not run.model.labelled:
+        return rows(run, "train", slice(count)), None
+    labels = np.unique(run.dataset.y_train)[:CLASS_COLUMNS]
+    of_each = [np.resize(np.flatnonzero(run.dataset.y_train == label), count // len(labels)) for label in labels]
+    return rows(run, "train", np.stack(of_each, axis=1).ravel()), len(labels)
 
 
 def fit(run: Run, callbacks: list[keras.callbacks.Callback], signals: Signals) -> None:
