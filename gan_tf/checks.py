@@ -203,6 +203,7 @@ def as_batch(given, gan: keras.Model) -> Batch:
     if "labels" in batch:
         batch["labels"] = tf.convert_to_tensor(batch["labels"])
         _check_labels(batch, [player.inputs[1] for player in (gan.generator, gan.discriminator) if player.inputs[1:]])
+        batch["labels"] = known(batch["labels"], gan.classes)
     return batch
 
 
@@ -214,6 +215,19 @@ def _check_labels(batch: Batch, inputs: list) -> None:
         expected = tuple(one.shape[1:])
         if not any(tf.TensorShape(shape).is_compatible_with(expected) for shape in (found, [*found, 1])):
             raise UsageError(f"labels of {tuple(found)}, where a network takes {expected}")
+
+
+def known(labels: tf.Tensor, classes: int | None) -> tf.Tensor:
+    """Return the labels; refuse or stop where an embedding of so many classes knows one not: a GPU would read zeros."""
+    if classes is None:
+        return labels
+    low, high = tf.reduce_min(labels), tf.reduce_max(labels)
+    good = (low >= 0) & (high < classes)
+    wrong = f"labels must be from 0 to {classes - 1}, which the networks know, these go from {{}} to {{}}"
+    if tf.executing_eagerly() and not good:
+        raise UsageError(wrong.format(int(low), int(high)))
+    with tf.control_dependencies([tf.debugging.Assert(good, [tf.strings.format(MARK.format(wrong), (low, high))])]):
+        return tf.identity(labels)
 
 
 def _as_float(images, expected: tuple) -> tf.Tensor:

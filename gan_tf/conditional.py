@@ -143,12 +143,6 @@ def cross_entropy(batch: Batch, class_logits: tf.Tensor) -> tf.Tensor:
     return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(labels, class_logits))
 
 
-def classes_of(generator: keras.Model) -> int | None:
-    """Return how many labels a generator of this package knows; None if it takes none, or is of somebody else."""
-    known = [layer.input_dim for layer in generator.layers if layer.name == "label_embedding"]
-    return known[0] if known else None
-
-
 def _label_input() -> keras.KerasTensor:
     return keras.Input((), dtype="int32", name="label")
 

@@ -91,6 +91,7 @@ class GAN(TwoPlayers):
         self.ema_decay = ema_decay
         self.seed = seed
         self.latent_dim = generator.inputs[0].shape[-1]
+        self.classes = players.classes_of(generator, discriminator)
         self.steps_taken = self.add_weight(
             name="steps_taken", dtype="int64", initializer="zeros", trainable=False, aggregation="only_first_replica"
         )

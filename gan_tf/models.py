@@ -128,11 +128,15 @@ def mlp_generator(latent_dim: int = 100, widths: tuple[int, ...] = (128, 256, 51
     return keras.Sequential([keras.Input((latent_dim,)), *hidden, *image], name="generator")
 
 
-def mlp_discriminator(widths: tuple[int, ...] = (1024, 512, 256), dropout: float = 0.3) -> keras.Model:
+def mlp_discriminator(
+    widths: tuple[int, ...] = (1024, 512, 256),
+    dropout: float = 0.3,
+    image_shape: tuple[int, int, int] = IMAGE_SHAPE,
+) -> keras.Model:
     """Build the fully connected discriminator of the older tutorials, with a logit in place of a sigmoid.
 
     Goodfellow et al. 2014, section 5, with leaky ReLU and dropout in place of maxout. `dropout` is the share of units
-    dropped after each hidden layer, in [0, 1).
+    dropped after each hidden layer, in [0, 1); `image_shape` is of what it sees.
     """
     _check_sizes(widths=widths)
     _check_share(dropout=dropout)
@@ -143,7 +147,7 @@ def mlp_discriminator(widths: tuple[int, ...] = (1024, 512, 256), dropout: float
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
 
     logit = layers.Dense(1, dtype="float32")
-    return keras.Sequential([keras.Input(IMAGE_SHAPE), layers.Flatten(), *hidden, logit], name="discriminator")
+    return keras.Sequential([keras.Input(image_shape), layers.Flatten(), *hidden, logit], name="discriminator")
 
 
 def _check_sizes(widths: tuple[int, ...] = (), **sizes: int) -> None:

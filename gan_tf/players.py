@@ -58,6 +58,22 @@ def _check_inputs(inputs: list) -> None:
         raise UsageError(f"the generator's inputs must be z, floats of (latent_dim,), and perhaps labels, got {found}")
 
 
+def classes_of(*networks: keras.Model) -> int | None:
+    """Return how many labels an embedding of the networks' second inputs knows, the smallest one; None without any."""
+    known = [
+        layer.input_dim
+        for network in networks
+        for layer in network.layers
+        if isinstance(layer, keras.layers.Embedding) and _reads(layer, network.inputs[1:])
+    ]
+    return min(known, default=None)
+
+
+def _reads(layer: keras.layers.Layer, tensors: list) -> bool:
+    given = [id(tensor) for node in layer._inbound_nodes for tensor in node.input_tensors]
+    return any(id(tensor) in given for tensor in tensors)
+
+
 def last_activation(network: keras.Model) -> str:
     """Return the name of what a network's first output comes from, as far as its layers show: "tanh", "dense"."""
     tensor, around = network.outputs[0], []  # the nested models that it lies in, each with what they were given

@@ -45,6 +45,57 @@ def plot_networks(generator: keras.Model, discriminator: keras.Model, sample: st
     return figure
 
 
+def plot_label_ways() -> plt.Figure:
+    """Draw where a label goes in: into the generator, and in three ways into the discriminator."""
+    g, d, given = COLOURS["generator"], COLOURS["discriminator"], COLOURS["input"]
+    label, image = (0.0, 0.0, "label", given), (0.0, 1.0, "image", given)
+    naming = [(2.8, 0.0, "class logits", d), (4.2, 0.0, "class loss", d)]
+    sums = [(2.8, 0.0, "v · φ", d), (2.8, 1.0, "w · φ + b", d), (4.2, 0.5, "sum: logit", d)]
+    ways = {
+        "the generator, each time": (
+            [
+                (0.0, 1.0, "z", given),
+                label,
+                (1.4, 0.0, "its numbers", g),
+                (2.8, 0.5, "layers", g),
+                (4.2, 0.5, "image", g),
+            ],
+            [(0, 3), (1, 2), (2, 3), (3, 4)],
+        ),
+        "concatenation: the label is one more channel": (
+            [image, label, (1.4, 0.0, "its plane", d), (2.8, 0.5, "layers", d), (4.2, 0.5, "logit", d)],
+            [(0, 3), (1, 2), (2, 3), (3, 4)],
+        ),
+        "ACGAN: the label stands only in the loss": (
+            [image, label, (1.4, 1.0, "layers", d), (2.8, 1.0, "logit", d), *naming],
+            [(0, 2), (2, 3), (2, 4), (4, 5), (1, 5)],
+        ),
+        "projection: the label chooses a row of weights": (
+            [image, label, (1.4, 1.0, "layers: φ", d), (1.4, 0.0, "its row v", d), *sums],
+            [(0, 2), (1, 3), (3, 4), (2, 4), (2, 5), (5, 6), (4, 6)],
+        ),
+    }
+    figure, panels = plt.subplots(2, 2, figsize=(12, 4.6), layout="tight")
+    for axes, (title, (boxes, arrows)) in zip(panels.flat, ways.items(), strict=True):
+        _draw_boxes(axes, boxes, arrows)
+        axes.set_title(title, loc="left", fontsize=11)
+    return figure
+
+
+def _draw_boxes(axes: plt.Axes, boxes: list[tuple[float, float, str, str]], arrows: list[tuple[int, int]]) -> None:
+    """Draw boxes, (x, y, text, colour) each, and arrows between them, by their numbers; a long one runs below."""
+    for x, y, text, colour in boxes:
+        axes.add_patch(plt.Rectangle((x - 0.5, y - 0.27), 1.0, 0.54, facecolor=colour, edgecolor="black"))
+        axes.text(x, y, text, ha="center", va="center", fontsize=10)
+    for start, end in arrows:
+        (x, y, *_), (to_x, to_y, *_) = boxes[start], boxes[end]
+        low = y == to_y and to_x - x > 2  # past the boxes between
+        way = {"arrowstyle": "->", "connectionstyle": "arc3,rad=0.35"} if low else {"arrowstyle": "->"}
+        axes.annotate("", (to_x - 0.5, to_y - 0.2 * low), (x + 0.5, y - 0.2 * low), arrowprops=way)
+    axes.set(xlim=(-0.6, 4.8), ylim=(-0.75, 1.35))
+    axes.axis("off")
+
+
 def stages(network: keras.Model) -> list[Stage]:
     """Take a network apart into its layers with weights; what is before the first, or flattens, goes with the next."""
     if not isinstance(network, keras.Sequential):

@@ -2,7 +2,7 @@
 
 Metadata is what JupyterLab itself would write, no more, so that a second run gives a small diff and looking at a
 chapter does not ask to save it. The first code cell gets the repository's address from pyproject.toml, the title cell
-links to the chapters before and after, and the tables of chapters 04 and 06 get their numbers from benchmarks/.
+links to the chapters before and after, and the tables of chapters 04, 06 and 09 get their numbers from benchmarks/.
 """
 
 import csv
@@ -86,6 +86,18 @@ RING_ROWS = {  # of benchmarks/ring.csv, as chapter 06 names them: in its table,
     "both-equal-rates": ("relativistic, R1 + R2, γ = 1, β₁ = 0, rates 1e-3 and 1e-3", "both, 1e-3, 1e-3"),
 }
 
+LABEL_ROWS = {  # of benchmarks/conditional.csv, as chapter 09 names them: in its tables, in its figure
+    "unconditional": ("nowhere: the default run", ""),
+    "concatenation": ("a channel (concatenation)", "concatenation"),
+    "projection": ("a row of weights (projection)", "projection"),
+    "acgan": ("the loss alone (ACGAN)", "ACGAN"),
+    "overlap-concatenation": ("a channel (concatenation)", ""),
+    "overlap-projection": ("a row of weights (projection)", ""),
+    "overlap-acgan-1": ("the loss alone (ACGAN), λ = 1", ""),
+    "overlap-acgan-2": ("the loss alone (ACGAN), λ = 2", ""),
+    "overlap-acgan-4": ("the loss alone (ACGAN), λ = 4", ""),
+}
+
 
 def repository() -> str:
     """Return the project's address, or nothing where there is none yet."""
@@ -152,10 +164,61 @@ def ring_seeds() -> str:
     return "\n".join(['RUNS = """', *lines, '"""'])
 
 
+def label_table(columns: dict[str, tuple[str, str]], overlap: bool) -> str:
+    """Return a table of chapter 09, from benchmarks/conditional.csv: median and range over the seeds.
+
+    Args:
+        columns: of the benchmark; each with its head and its format.
+        overlap: whether the rows are of the classes that overlap.
+    """
+    rows, first = benchmark("conditional"), "in the discriminator, the label is"
+    heads = " | ".join(head for head, _ in columns.values())
+    lines = [f"| {first}{' in' * overlap} | {heads} |", "| --- " * (1 + len(columns)) + "|"]
+    for name, (what, _) in LABEL_ROWS.items():
+        own = [row for row in rows if row["name"] == name]
+        if own and name.startswith("overlap") == overlap:
+            cells = [_median_and_range([row[column] for row in own], shape) for column, (_, shape) in columns.items()]
+            lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _median_and_range(texts: list[str], shape: str) -> str:
+    if not all(texts):
+        return "–"
+    values = [float(text) for text in texts]
+    return f"{statistics.median(values):{shape}} ({min(values):{shape}} to {max(values):{shape}})"
+
+
+def labels_table() -> str:
+    """Return chapter 09's table of the ways in which a label goes in."""
+    columns = {"agreement": ("agreement", ".2%"), "spread": ("spread within", ".2f")}
+    columns |= {"coverage": ("coverage within", ".2f"), "class_frechet": ("distance within", ".1f")}
+    return label_table({"frechet": ("distance of the whole", ".1f")} | columns, overlap=False)
+
+
+def overlap_table() -> str:
+    """Return chapter 09's table of two classes that overlap."""
+    columns = {"zeros_in_first": ("zeros in “0 or 1”", ".0%"), "zeros_in_second": ("zeros in “0 or 2”", ".0%")}
+    return label_table(columns | {"foreign": ("of neither", ".1%")}, overlap=True)
+
+
+def label_seeds() -> str:
+    """Return the lines of chapter 09 that hold each seed, as percent of agreement and spread."""
+    rows, lines = benchmark("conditional"), []
+    for name, (_, short) in LABEL_ROWS.items():
+        own = [row for row in rows if row["name"] == name and short]
+        if own:
+            lines.append(f"{short:16}" + " ".join(f"{100 * float(r['agreement']):.2f}:{r['spread']}" for r in own))
+    return "\n".join(['TRAINED = """', *lines, '"""'])
+
+
 TABLES = {  # how a table starts and ends, and what it is today
     r"^\| what is changed \|.*(?:\n\|.*)*": recipe_table,
     r"^\| what is changed on the ring \|.*(?:\n\|.*)*": ring_table,
     r'^RUNS = """[^"]*"""': ring_seeds,
+    r"^\| in the discriminator, the label is \|.*(?:\n\|.*)*": labels_table,
+    r"^\| in the discriminator, the label is in \|.*(?:\n\|.*)*": overlap_table,
+    r'^TRAINED = """[^"]*"""': label_seeds,
 }
 
 

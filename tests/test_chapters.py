@@ -419,7 +419,7 @@ def test_the_package_s_own_code_is_its_own_twin(tmp_path):
 
 
 MLP_DISCRIMINATOR = """
-def mlp_discriminator(widths=(1024, 512, 256), dropout=0.3):
+def mlp_discriminator(widths=(1024, 512, 256), dropout=0.3, image_shape=IMAGE_SHAPE):
     hidden = []
     for width in widths:
         hidden += [layers.Dense(width), layers.LeakyReLU(0.2)]
@@ -427,7 +427,7 @@ def mlp_discriminator(widths=(1024, 512, 256), dropout=0.3):
 
     logit = layers.Dense(1, dtype="float32")
     return keras.Sequential(
-        [keras.Input(IMAGE_SHAPE), layers.Flatten(), *hidden, logit], name="discriminator"
+        [keras.Input(image_shape), layers.Flatten(), *hidden, logit], name="discriminator"
     )
 """
 DISCRIMINATOR_STEP = """

@@ -66,3 +66,17 @@ def test_what_has_no_single_line_of_layers_is_refused():
     branched = keras.Model(z, layers.Dense(1)(z))
     with pytest.raises(UsageError, match=r"only a keras\.Sequential can be drawn, got Functional"):
         schematics.plot_networks(branched, NETWORKS["mlp"][1])
+
+
+def test_a_label_goes_in_in_three_ways_and_into_the_generator():
+    panels = schematics.plot_label_ways().axes
+    titles = [axes.get_title(loc="left").split(":")[0] for axes in panels]
+    assert titles == ["the generator, each time", "concatenation", "ACGAN", "projection"]
+    for axes in panels:
+        boxes = [text.get_text() for text in axes.texts if text.get_text()]
+        arrows = [text for text in axes.texts if not text.get_text()]
+        assert "label" in boxes
+        assert len(boxes) == len(axes.patches) - sum(
+            patch.__class__.__name__ == "FancyArrowPatch" for patch in axes.patches
+        )
+        assert len(arrows) >= len(boxes) - 1  # all of them are connected

@@ -37,12 +37,13 @@ def networks(settings: Settings) -> tuple[keras.Model, keras.Model]:
         return NETWORKS[settings.model](settings)
 
     with_label = dataclasses.replace(settings, latent_dim=settings.latent_dim + conditional.LABEL_DIM)
-    generator, discriminator = NETWORKS[settings.model](with_label)
+    *size, channels = models.IMAGE_SHAPE
+    generator, discriminator = NETWORKS[settings.model](with_label, (*size, channels + 1))
     generator = conditional.conditional_generator(generator, models.CLASSES)
-    return generator, conditional.projection(discriminator, models.CLASSES)
+    return generator, conditional.concatenation(discriminator, models.CLASSES)
 
 
-def dcgan_networks(settings: Settings) -> tuple[keras.Model, keras.Model]:
+def dcgan_networks(settings: Settings, seen: tuple[int, int, int] = models.IMAGE_SHAPE) -> tuple[keras.Model, ...]:
     """Build a generator and a discriminator of convolutions.
 
     They differ from those of TensorFlow's tutorial. The generator is smaller: 10 numbers of noise in place of 100, half
@@ -56,15 +57,20 @@ def dcgan_networks(settings: Settings) -> tuple[keras.Model, keras.Model]:
         settings.latent_dim, settings.generator_widths, first_kernel=3, kernel=4, slope=0.1
     )
     discriminator = models.dcgan_discriminator(
-        settings.discriminator_widths, dropout=0.0, input_noise=settings.input_noise, minibatch_stddev=True, slope=0.1
+        settings.discriminator_widths,
+        dropout=0.0,
+        input_noise=settings.input_noise,
+        minibatch_stddev=True,
+        slope=0.1,
+        image_shape=seen,
     )
     return generator, discriminator
 
 
-def mlp_networks(settings: Settings) -> tuple[keras.Model, keras.Model]:
+def mlp_networks(settings: Settings, seen: tuple[int, int, int] = models.IMAGE_SHAPE) -> tuple[keras.Model, ...]:
     """Build the fully connected generator and discriminator of the older tutorials."""
     generator = models.mlp_generator(settings.latent_dim, settings.generator_widths)
-    discriminator = models.mlp_discriminator(settings.discriminator_widths)
+    discriminator = models.mlp_discriminator(settings.discriminator_widths, image_shape=seen)
     return generator, discriminator
 
 

@@ -11,8 +11,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from gan_tf import UsageError, data, diagnostics, evaluator, gan, models, plots
-from gan_tf.conditional import classes_of, conditional_generator
+from gan_tf import UsageError, data, diagnostics, evaluator, gan, models, players, plots
+from gan_tf.conditional import conditional_generator
 from gan_tf.files import one_line, read_csv, write_json, write_png, write_whole
 from gan_tf.runs import pictures
 from gan_tf.runs.folder import RunError, frame_paths, missed_if_unwritable, os_errors_in_one_line, read_config
@@ -26,7 +26,7 @@ OUTPUTS = (*NETWORKS, "progress.gif", "samples.png", "losses.png")  # in the ord
 PRETRAINED = Path(__file__).parent.with_name("pretrained.npz")
 PRETRAINED_SHA256 = "9f5e9f464df7a54b10917a5f90abeb6f4ebb075ecfff3e0c8cff9b4e8dd92bd8"
 CONDITIONAL = PRETRAINED.with_name("conditional.npz")
-CONDITIONAL_SHA256 = ""
+CONDITIONAL_SHA256 = "e0ab93ceaddc509190741d83106acb6b83bde393a3d4e1535b0362219d2294a1"
 
 
 def write_outputs(
@@ -199,7 +199,7 @@ def asked_labels(generator: keras.Model, asked: Sequence[int], count: int) -> np
         if len(asked):
             raise UsageError("this run's generator was taught no labels: train another one with --conditional")
         return None
-    known = classes_of(generator)
+    known = players.classes_of(generator)
     if not len(asked) and known is None:
         raise UsageError("this generator does not say how many classes it knows: ask for one, as --digit 7")
     if known is not None and not set(asked) <= set(range(known)):
