@@ -57,8 +57,8 @@ MUTANTS = (
     # labels
     Mutant(
         "gan_tf/conditional.py",
-        "layers.Dot(axes=1, dtype=\"float32\")([row, x])",
-        "layers.Dot(axes=1, dtype=\"float32\")([row, row])",
+        'layers.Dot(axes=1, dtype="float32")([row, x])',
+        'layers.Dot(axes=1, dtype="float32")([row, row])',
         (f"{CONDITIONAL}test_projection_is_the_papers_equation",),
         "the projection is of the image's features on the label's row",
     ),
