@@ -22,6 +22,7 @@ from pathlib import Path
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
+from recipes import IMAGES, read_rows
 from report import machine, spread, write_section
 from tqdm import tqdm
 from tutorial import BATCH_SIZE, EPOCHS, Tutorial, batches, read_table
@@ -40,6 +41,10 @@ SCORED_EVERY = 4_000  # images
 ROUNDS = 5
 OURS, THEIRS, REAL = plots.FAKE_COLOUR, "dimgrey", plots.REAL_COLOUR
 GRID = 6  # rows and columns of samples
+GOAL = 120  # seconds of training that a default run should last at most
+OLD_IMAGES, OLD_DISTANCES = 240_000, (43.2, 54.8)  # of 0.1's default, three seeds: where it ended
+OLD_RATES = (1421, 911, 499, 748)  # of RESULTS.md: 0.1's default beside 0.2's, and 0.2's, `before`, beside today's
+OLD_SPEED = OLD_RATES[0] / OLD_RATES[1] * OLD_RATES[2] / OLD_RATES[3]  # images/s, times those of today's default
 
 
 class Incomplete(gan_tf.Error):
@@ -163,8 +168,39 @@ def lasting(seconds: float) -> str:
     return f"{seconds:.0f} s" if seconds < 600 else f"{seconds / 60:.0f} min"
 
 
+def against_the_old(rate: float, final: float) -> str:
+    """Say after how many images, by recipes.csv, every seed is where 0.1's default ended, and in what seconds."""
+    rows = [row[2 : 2 + len(IMAGES)] for row in read_rows() if row[0] == "default"]
+    scores = dict(zip(IMAGES, zip(*rows, strict=True), strict=True))
+    images = next(images for images, distances in scores.items() if max(distances) <= OLD_DISTANCES[0])
+    seconds, before = images / rate, OLD_IMAGES / (OLD_SPEED * rate)
+    way = " and ".join(f"{spread(scores[n], '.1f')} after {n:,}" for n in IMAGES if n <= images)
+    first, second, third, fourth = (f"{value:,}" for value in OLD_RATES)
+    return (
+        f"- 0.1's default (batch 32, both players at once) reached {OLD_DISTANCES[0]} to {OLD_DISTANCES[1]} after "
+        f"{OLD_IMAGES:,} images. In recipes.csv today's has {way} images, every seed below {OLD_DISTANCES[0]}: "
+        f"{seconds:.0f} s in place of {before:.0f}, {seconds / before:.0%} of the seconds. (0.1's made {OLD_SPEED:.2f} "
+        f"times as many images a second, by two sections above: {first} to {second}, then {third} to {fourth}.) A "
+        f"whole run ends at {final / OLD_DISTANCES[0]:.0%} of {OLD_DISTANCES[0]}."
+    )
+
+
+def against_the_goal(results: Results) -> str:
+    """Say whether a whole run keeps to its seconds, and where it does not, why."""
+    images, rate = results.seeds[0]["images"][-1], results.rate["default"]
+    if results.length <= GOAL:
+        return f"- The goal of at most {GOAL} s for a whole default run is met: {results.length:.0f} s."
+    elsewhere = images * OLD_SPEED / OLD_RATES[0]
+    return (
+        f"- The goal of at most {GOAL} s for a whole default run is missed here: {results.length:.0f} s. It takes "
+        f"{images / GOAL:,.0f} images/s, and the machine gave {rate:,.0f} at the time. It was "
+        f"{OLD_RATES[0] / OLD_SPEED / rate:.1f} times as fast when 0.1's default made {OLD_RATES[0]:,} images/s on it; "
+        f"a run would take {elsewhere:.0f} s then (by that ratio, not timed)."
+    )
+
+
 def told(results: Results) -> list[str]:
-    """Say it in five lines, the headline first; then the seeds."""
+    """Say it line by line, the headline first; then the seeds."""
     tutorial, seconds, late = results.tutorial, results.seconds, results.tutorial["frechet_distance"][-20:]
     done = sum(at <= seconds for at in tutorial["seconds"])
     after = f"has {tutorial['frechet_distance'][done - 1]:.0f}, after {done} epochs"
@@ -176,15 +212,18 @@ def told(results: Results) -> list[str]:
     lines = [
         f"- What the tutorial reaches at its best in {EPOCHS} epochs (Fréchet distance {results.best:.0f}, epoch "
         f"{results.best_epoch}, after {lasting(results.best_seconds)}), the default run reaches in {seconds:.0f} s, "
-        f"{results.best_seconds / seconds:.0f} times sooner: median of {len(results.reached)} seeds, "
-        f"{min(results.reached):.0f} to {max(results.reached):.0f} s.",
+        f"about {float(f'{results.best_seconds / seconds:.1g}'):,.0f} times sooner: median of {len(results.reached)} "
+        f"seeds, {min(results.reached):.0f} to {max(results.reached):.0f} s. It is scored every {SCORED_EVERY:,} "
+        f"images only, a grid of {SCORED_EVERY / results.rate['default']:.0f} s.",
         f"- After as many seconds the tutorial {after}. Over its last {len(late)} epochs it is at {min(late):.0f} to "
         f"{max(late):.0f}: it has one seed, and swings.",
         f"- A whole default run, {results.length:.0f} s, ends at {spread(results.final, '.1f')}, with at least "
         f"{rarest:.1%} of every digit. Real training images score {results.reference:.1f}.",
+        against_the_goal(results),
+        against_the_old(results.rate["default"], statistics.median(results.final)),
         f"- Seconds are of training alone, without start, scoring and pictures: images divided by images a second, "
-        f"medians of {ROUNDS} alternating turns: {speeds}. Default runs are scored about every {SCORED_EVERY:,} "
-        f"images, the tutorial after each epoch (epochs of which no samples are left: its log).",
+        f"medians of {ROUNDS} alternating turns: {speeds}. The tutorial is scored after each epoch (epochs of which no "
+        f"samples are left: its log).",
         f"- 10,000 generated images against MNIST's 10,000 test images; evaluator: {evaluator.Evaluator()}.",
         "",
         "| seed | as good as the tutorial's best after | distance at the end | rarest digit |",

@@ -69,17 +69,6 @@ def pipeline_rate(dataset: data.Dataset) -> float:
     return 1000 * size / (time.perf_counter() - started)
 
 
-def step_rate(dataset: data.Dataset) -> float:
-    """Return images per second of the default recipe's training, the pipeline included."""
-    settings = recipe.Settings(dataset=dataset.name)
-    model = recipe.build(settings)
-    served = data.batches(dataset.x_train, settings.batch_size, seed=0, endless=True)
-    model.fit(served, steps_per_epoch=5, verbose=0)
-    started = time.perf_counter()
-    model.fit(served, steps_per_epoch=200, verbose=0)
-    return 200 * settings.batch_size / (time.perf_counter() - started)
-
-
 def seconds_of(run) -> float:
     started = time.perf_counter()
     run()
@@ -93,13 +82,12 @@ def main() -> None:
         "tensorflow": "import tensorflow",
         "gan_tf": "from gan_tf import data, gan, losses, models, plots, runs; runs.train",
     }
-    measured = {name: [] for name in (*imports, "first", "ours", "tutorial", "pipeline", "step")}
+    measured = {name: [] for name in (*imports, "first", "ours", "tutorial", "pipeline")}
     for _ in tqdm(range(TURNS), desc="turns"):
         for name, code in imports.items():
             measured[name] += python(IMPORT.format(code))
         measured["first"] += python(FIRST_STEP)
         measured["pipeline"].append(pipeline_rate(dataset))
-        measured["step"].append(step_rate(dataset))
     for _ in tqdm(range(3), desc="memory"):
         measured["ours"] += python(MEMORY.format(OURS))
         measured["tutorial"] += python(MEMORY.format(TUTORIAL))
@@ -118,8 +106,7 @@ def main() -> None:
         "import of every module, beyond TensorFlow's own": f"{middle['gan_tf'] - middle['tensorflow']:.2f} s "
         f"({middle['gan_tf']:.2f} s against {middle['tensorflow']:.2f} s)",
         "from start to the end of the first step": f"{middle['first']:.1f} s",
-        "input pipeline alone": f"{middle['pipeline']:,.0f} images/s, {middle['pipeline'] / middle['step']:.0f} times "
-        f"what the default recipe trains on ({middle['step']:,.0f} images/s)",
+        "input pipeline alone": f"{middle['pipeline']:,.0f} images/s",
         "GIF of 100 frames of 25 digits": f"{gif:.2f} s (of noise: {noise:.2f} s)",
         "10,000 samples, drawn": f"{sample:.1f} s",
         "peak memory, the tutorial's networks, 40 steps of 256": f"{middle['ours']:,.0f} MB; the tutorial's script "

@@ -63,6 +63,8 @@ RECIPE_ROWS = {  # of benchmarks/recipes.csv, as chapter 04 names them
     "no-noise": "no input noise",
     "no-stddev": "no look at the whole batch (`MinibatchStddev`)",
     "kernel-5": "5×5 kernels in place of 4×4",
+    "wide": "a wider discriminator: 32, 128, 256 channels",
+    "small": "smaller networks: 64, 32, 32 and 32, 48, 96 channels",
 }
 RING_ROWS = {  # of benchmarks/ring.csv, as chapter 06 names them: in its table, in its figure
     "noise": ("*uniform noise*", ""),

@@ -86,7 +86,10 @@ def test_the_headline_is_what_the_numbers_say(measured, monkeypatch):
     time_to_quality.write_results(measured)
     text = (measured / "RESULTS.md").read_text(encoding="utf-8")
     assert "Some cores." in text
-    assert "(Fréchet distance 100, epoch 40, after 100 min), the default run reaches in 20 s, 300 times sooner" in text
+    assert "(Fréchet distance 100, epoch 40, after 100 min), the default run reaches in 20 s, about 300 times" in text
+    assert "scored every 4,000 images only, a grid of 40 s" in text
+    assert "The goal of at most 120 s for a whole default run is met: 40 s." in text
+    assert "28.0 (25.6 to 32.1) after 32,000 images, every seed below 43.2: 320 s in place of 2306" in text
     assert "still in its first epoch, which ends after 150 s at 400" in text
     assert "over its last 20 epochs it is at 100 to 400" in text.lower()
     assert "A whole default run, 40 s, ends at 52.0 (50.0 to 54.0), with at least 7.0% of every digit" in text
@@ -252,6 +255,34 @@ def test_the_rows_that_are_kept_are_rows_of_the_table():
     rows = recipes.read_rows()
     assert {row[0] for row in rows} <= set(recipes.VARIANTS)
     assert len({(row[0], row[1]) for row in rows}) == len(rows) > 0
+
+
+def test_rows_are_compared_with_the_default_after_as_many_seconds():
+    """By hand: twice the images halve the default's distance, and a row of half its speed is compared that far on."""
+    rates = dict.fromkeys(recipes.VARIANTS, 100.0) | {"wide": 50.0, "batch-8": 50.0, "batch-32": 200.0}
+    assert recipes.seconds_for("wide", 16_000, rates) == 320.0
+    assert recipes.seconds_for("batch-grows", 64_000, rates) == 320.0 + 320.0 + 80.0
+    default = [["default", seed, 80.0 + seed, 40.0 + seed, 20.0 + seed, 10.0, 0.1] for seed in range(3)]
+    assert recipes.default_after(32_000, default) == pytest.approx([40.0, 41.0, 42.0])
+    assert recipes.default_after(16_000 * 2**0.5, default)[0] == pytest.approx(80.0 / 2**0.5)
+    rows = [[name, seed, 80.0, 41.0, 15.0, "", 0.1] for name in recipes.VARIANTS for seed in range(3)]
+    rows = default + [row for row in rows if row[0] != "default"]
+
+    told = recipes.at_equal_seconds(rows, rates)
+    assert "speeds still differ by up to 0%" in told[0]
+    assert [line for line in told if "| 80.0 after 320 s, the default 41.0 (40.0 to 42.0): behind | 41.0" in line]
+    assert "- hinge: 80.0 against 81.0, 41.0 against 41.0, 15.0 against 21.0 (level, level, ahead)." in told
+    told = recipes.at_equal_seconds(rows, rates | {"hinge": 300.0})
+    assert [line for line in told if line.startswith("| wide ") and ": behind, within the scatter | 41.0" in line]
+
+
+def test_the_results_of_the_recipes_are_those_of_the_benchmark():
+    """What RESULTS.md says of them is what the rows and the speeds in its own table give."""
+    section = report.RESULTS.read_text(encoding="utf-8").split("## Recipes\n")[1].split("\n## ")[0]
+    cells = [line.split("|")[1:] for line in section.splitlines() if line.startswith("| ")]
+    speeds = {row[0].strip(): row[2].strip().replace(",", "") for row in cells if len(row) == 9}
+    rates = {name: float(speed) for name, speed in speeds.items() if speed.isdigit()}
+    assert "\n".join(recipes.at_equal_seconds(recipes.read_rows(), rates)) in section
 
 
 def test_the_measures_of_the_ring_on_samples_made_by_hand():

@@ -85,7 +85,7 @@ def test_the_table_of_recipes_is_that_of_the_benchmark():
     assert execute.with_tables(source) == source, "python notebooks/execute.py notebooks/04_dcgan_mnist.ipynb"
 
     scores, rows = recipes(), source.split("| what is changed |")[1].split("\n\n")[0].splitlines()[2:]
-    assert len(rows) == len(execute.RECIPE_ROWS) == 13
+    assert len(rows) == len(execute.RECIPE_ROWS) == 15
     for name, row in zip(execute.RECIPE_ROWS, rows, strict=True):
         by_count = [[seed[count] for seed in scores[name].values()] for count in COUNTS]
         shown = (statistics.median, min, max) if len(scores[name]) > 1 else (min,)
@@ -145,7 +145,9 @@ def test_what_chapter_06_says_of_the_ring_is_in_the_benchmark():
     assert (whole["equal-rates"], whole["fast-critic"], collapsed["published-rates"]) == (16, 2, 0)
 
 
-@pytest.mark.parametrize("name", ["latent-100", "slope-0.3", "one-rate", "beta1-0.5", "no-average", "rate-half"])
+@pytest.mark.parametrize(
+    "name", ["latent-100", "slope-0.3", "one-rate", "beta1-0.5", "no-average", "rate-half", "small"]
+)
 def test_what_chapter_04_says_hurts_does_so_with_every_seed(name):
     scores = recipes()
     for seed, row in scores[name].items():
@@ -169,6 +171,14 @@ def test_what_chapter_04_says_is_ahead_early_is_so_with_every_seed():
     scores = recipes()
     for seed, row in scores["batch-8"].items():
         assert row["frechet_16000"] < scores["default"][seed]["frechet_16000"]
+
+
+def test_a_wider_discriminator_is_ahead_with_every_seed_until_the_end():
+    scores = recipes()
+    for seed, row in scores["wide"].items():
+        assert all(row[count] < scores["default"][seed][count] for count in COUNTS[:2])
+    at_the_end = [statistics.median(row[COUNTS[2]] for row in scores[name].values()) for name in ("wide", "default")]
+    assert at_the_end[0] > at_the_end[1]
 
 
 @pytest.mark.parametrize("name", ["no-stddev"])
