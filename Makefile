@@ -55,7 +55,7 @@ notebooks: $(READY)  ## execute every chapter, store its outputs, and write the 
 	@$(BIN)/python notebooks/execute.py
 	@$(BIN)/python notebooks/table.py
 
-bench: $(READY)  ## measure speed, growth, kills and time to quality, into benchmarks/RESULTS.md (about three hours)
+bench: $(READY)  ## measure speed, growth, kills and time to quality, into benchmarks/RESULTS.md (about four hours)
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/waits.py
 	$(BIN)/python benchmarks/kills.py
@@ -63,6 +63,7 @@ bench: $(READY)  ## measure speed, growth, kills and time to quality, into bench
 	$(BIN)/python benchmarks/replicas.py
 	$(BIN)/python benchmarks/recipes.py
 	$(BIN)/python benchmarks/ring.py
+	$(BIN)/python benchmarks/conditional.py
 	$(BIN)/python benchmarks/traces.py
 	$(BIN)/python benchmarks/time_to_quality.py
 

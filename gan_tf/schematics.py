@@ -92,7 +92,7 @@ def _draw_boxes(axes: plt.Axes, boxes: list[tuple[float, float, str, str]], arro
         low = y == to_y and to_x - x > 2  # past the boxes between
         way = {"arrowstyle": "->", "connectionstyle": "arc3,rad=0.35"} if low else {"arrowstyle": "->"}
         axes.annotate("", (to_x - 0.5, to_y - 0.2 * low), (x + 0.5, y - 0.2 * low), arrowprops=way)
-    axes.set(xlim=(-0.6, 4.8), ylim=(-0.75, 1.35))
+    axes.set(xlim=(-0.6, 4.8), ylim=(-0.95, 1.35))
     axes.axis("off")
 
 

@@ -177,9 +177,9 @@ def label_table(columns: dict[str, tuple[str, str]], overlap: bool) -> str:
     heads = " | ".join(head for head, _ in columns.values())
     lines = [f"| {first}{' in' * overlap} | {heads} |", "| --- " * (1 + len(columns)) + "|"]
     for name, (what, _) in LABEL_ROWS.items():
-        own = [row for row in rows if row["name"] == name]
-        if own and name.startswith("overlap") == overlap:
-            cells = [_median_and_range([row[column] for row in own], shape) for column, (_, shape) in columns.items()]
+        seeds = [row for row in rows if row["name"] == name]
+        if seeds and name.startswith("overlap") == overlap:
+            cells = [_median_and_range([row[column] for row in seeds], shape) for column, (_, shape) in columns.items()]
             lines.append(f"| {what} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -195,7 +195,7 @@ def labels_table() -> str:
     """Return chapter 09's table of the ways in which a label goes in."""
     columns = {"agreement": ("agreement", ".2%"), "spread": ("spread within", ".2f")}
     columns |= {"coverage": ("coverage within", ".2f"), "class_frechet": ("distance within", ".1f")}
-    return label_table({"frechet": ("distance of the whole", ".1f")} | columns, overlap=False)
+    return label_table({"frechet": ("distance", ".1f")} | columns, overlap=False)
 
 
 def overlap_table() -> str:

@@ -2,6 +2,7 @@
 
 import configparser
 import csv
+import itertools
 import re
 import statistics
 
@@ -125,6 +126,71 @@ def test_the_ring_of_chapter_06_is_that_of_the_benchmark():
         assert line[:18].strip() == execute.RING_ROWS[name][1]
         assert line[18:].split() == [f"{row['modes']}:{100 * float(row['on_mode']):.0f}" for row in own]
     assert len(seeds) == len(trained) + 3
+
+
+def labels_of_09() -> tuple[list[str], dict[str, list[dict[str, str]]]]:
+    """Return the sources of chapter 09, and the rows of benchmarks/conditional.csv by their names."""
+    (path,) = (path for path in chapters.CHAPTERS if path.stem.startswith("09_"))
+    text = (chapters.ROOT / "benchmarks" / "conditional.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    return [c.source for c in chapters.read(path).cells], {
+        name: [row for row in rows if row["name"] == name] for name in execute.LABEL_ROWS
+    }
+
+
+@pytest.mark.parametrize(
+    ("head", "column", "cell", "scale"),
+    [
+        ("| in the discriminator, the label is |", "frechet", 2, 1),
+        ("| in the discriminator, the label is |", "spread", 4, 1),
+        ("| in the discriminator, the label is in |", "zeros_in_first", 2, 100),
+    ],
+)
+def test_the_tables_of_chapter_09_are_those_of_the_benchmark(head, column, cell, scale):
+    sources, rows = labels_of_09()
+    (source,) = (source for source in sources if head in source)
+    assert execute.with_tables(source) == source, "python notebooks/execute.py notebooks/09_conditional.ipynb"
+    named = [name for name, own in rows.items() if own[0][column]]
+    lines = [
+        line for line in source.split(head)[1].split("\n\n")[0].splitlines()[2:] if "–" not in line.split("|")[cell]
+    ]
+    for name, line in zip(named, lines, strict=True):
+        assert len(rows[name]) == 3
+        values = [scale * float(row[column]) for row in rows[name]]
+        told = [float(number) for number in re.findall(r"[0-9.]+", line.split("|")[cell])]
+        assert told == [
+            pytest.approx(f(values), abs=0.51 if scale > 1 else 0.051) for f in (statistics.median, min, max)
+        ]
+
+
+def test_the_points_of_chapter_09_are_those_of_the_benchmark():
+    sources, rows = labels_of_09()
+    (source,) = (source for source in sources if "\nTRAINED = " in source)
+    lines = source.split('TRAINED = """\n')[1].split('\n"""')[0].splitlines()
+    named = {short: rows[name] for name, (_, short) in execute.LABEL_ROWS.items() if short}
+    for (short, own), line in zip(named.items(), lines, strict=True):
+        assert line[:16].strip() == short
+        assert line[16:].split() == [f"{100 * float(row['agreement']):.2f}:{row['spread']}" for row in own]
+
+
+def test_what_chapter_09_says_of_the_ways_is_in_the_benchmark():
+    """With every seed, as the text says: the more agreement the less spread; a channel beats no label."""
+    _, rows = labels_of_09()
+    values = {
+        name: {c: [float(r[c]) for r in own if r[c]] for c in own[0] if c != "name"} for name, own in rows.items()
+    }
+    ways = [values[name] for name in ("concatenation", "projection", "acgan")]
+    for one, other in itertools.pairwise(ways):
+        assert max(one["agreement"]) < min(other["agreement"])
+        assert min(one["spread"]) > max(other["spread"])
+    assert all(
+        max(ways[0]["frechet"]) < min(values[name]["frechet"]) for name in ("unconditional", "projection", "acgan")
+    )
+    weights = [values[f"overlap-acgan-{weight}"]["zeros_in_first"] for weight in (1, 2, 4)]
+    assert all(min(one) > max(other) for one, other in itertools.pairwise(weights))
+    for name in ("overlap-concatenation", "overlap-projection"):
+        for column in ("zeros_in_first", "zeros_in_second"):
+            assert all(0.45 < share < 0.55 for share in values[name][column])
 
 
 def test_what_chapter_06_says_of_the_ring_is_in_the_benchmark():
