@@ -406,6 +406,15 @@ def one_hot():
     fit(compiled(made(labels=True)), images(), y=np.eye(3, dtype=np.float32)[np.arange(16) % 3])
 
 
+@refused(
+    DATA,
+    "labels that the networks' embedding does not know",
+    "labels must be from 0 to 1, which the networks know, these go from 0 to 2",
+)
+def unknown_labels():
+    fit(compiled(made(labels=True)), images(), y=np.arange(16) % 3)
+
+
 @refused(DATA, "fewer labels than images", "there must be as many labels as images, got 4 of 8")
 def fewer_labels():
     compiled(made(labels=True)).train_step((images(8), np.zeros(4)))
