@@ -1,6 +1,7 @@
 """Run folders: what training leaves behind, stopping and continuing, and files that went bad."""
 
 import csv
+import dataclasses
 import fnmatch
 import json
 import os
@@ -109,6 +110,7 @@ def test_config_tells_settings_versions_and_data(finished):
         "batch_size": 250,
         "seed": 0,
         "model": "mlp",
+        "conditional": False,
         "loss": "non_saturating",
         "precision": "float32",
         "devices": "one",
@@ -399,6 +401,17 @@ def test_a_finished_run_is_left_as_it_is(copy, capsys):
 def test_settings_left_open_are_those_of_the_run_before(copy):
     """`auto` and no --epochs continue whatever the run decided."""
     train(copy, recipe.Settings(batch_size=250, model="mlp"))
+
+
+def test_a_run_from_before_a_setting_was_there_goes_on(copy, capsys):
+    path = copy / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    del config["settings"]["conditional"]
+    path.write_text(json.dumps(config), encoding="utf-8")
+    train(copy)
+    assert "is finished already" in capsys.readouterr().out
+    with pytest.raises(runs.RunError, match="conditional: False there, True asked"):
+        train(copy, dataclasses.replace(SETTINGS, conditional=True))
 
 
 def test_auto_precision_is_settled_by_timing_and_kept(tmp_path, capsys):

@@ -1,6 +1,7 @@
 """A run's folder: what config.json says, who may write there, and what an error is called."""
 
 import contextlib
+import dataclasses
 import json
 import platform
 from collections.abc import Callable
@@ -85,7 +86,10 @@ def differences(before: dict, now: dict) -> list[str]:
 
     More epochs than before do not.
     """
-    old, new = before["settings"], now["settings"]
+    defaults = {
+        field.name: field.default for field in dataclasses.fields(Settings)
+    }  # of one that is newer than the run
+    old, new = defaults | before["settings"], now["settings"]
     unlike = [name for name in new if old.get(name) != new[name] and (name != "epochs" or old[name] > new[name])]
     found = [f"{name}: {old.get(name)} there, {new[name]} asked" for name in unlike]
     found += [
