@@ -6,8 +6,7 @@ says how many images the others of its name get. Rows named "overlap" train on t
 "0 or 1" and "0 or 2", each half of the time a 0.
 """
 
-import argparse
-import csv
+import dataclasses
 import statistics
 import time
 from collections.abc import Callable
@@ -16,10 +15,10 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
-from report import machine, spread, write_section
+from report import asked_for, machine, read_rows, spread, write_section
 from tqdm import tqdm
 
-from gan_tf import classes, conditional, data, evaluator, gan, models
+from gan_tf import classes, conditional, data, evaluator, gan
 from gan_tf.files import write_csv
 from gan_tf.runs import recipe, settings
 
@@ -69,12 +68,8 @@ def build(variant: Variant, count: int, seed: int) -> gan.GAN:
     chosen = settings.Settings(seed=seed).with_model_defaults()
     label_dim = conditional.LABEL_DIM if variant.into else 0
     channels = 2 if variant.into is conditional.concatenation else 1
-    generator = models.dcgan_generator(
-        chosen.latent_dim + label_dim, chosen.generator_widths, first_kernel=3, kernel=4, slope=0.1
-    )
-    discriminator = models.dcgan_discriminator(
-        chosen.discriminator_widths, 0.0, chosen.input_noise, True, slope=0.1, image_shape=(28, 28, channels)
-    )
+    with_label = dataclasses.replace(chosen, latent_dim=chosen.latent_dim + label_dim)
+    generator, discriminator = recipe.dcgan_networks(with_label, (28, 28, channels))
     if variant.into:
         generator = conditional.conditional_generator(generator, count)
         discriminator = variant.into(discriminator, count)
@@ -146,26 +141,13 @@ def train_overlap(name: str, seed: int, images: int, dataset: data.Dataset, judg
     return [round(x, 4) for x in (*zeros, foreign)]
 
 
-def read_rows() -> list[list]:
-    """Return the rows that were made already."""
-    if not ROWS.exists():
-        return []
-    with open(ROWS, newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))[1:]
-    return [
-        [name, int(seed), int(images), *(float(x) if x else "" for x in rest)] for name, seed, images, *rest in rows
-    ]
-
-
 def main() -> None:
     """Make the rows that are not there yet, and once all are, write the tables into RESULTS.md."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(VARIANTS))
-    names = parser.parse_args().names or list(VARIANTS)
+    names = asked_for(main.__doc__, VARIANTS)
 
     dataset, judge = data.load("mnist"), evaluator.Evaluator()
     real = judge.extract(dataset.x_test)
-    rows = read_rows()
+    rows = [[name, seed, int(images), *scores] for name, seed, images, *scores in read_rows(ROWS)]
     images = {name: seen for name, _, seen, *_ in rows} | dict.fromkeys(OVERLAP, OVERLAP_IMAGES)
     if not images.keys() >= TEN.keys():
         speed = rates(dataset)

@@ -7,8 +7,6 @@ one process: what else the machine did in hours weighs on none. Rows whose arith
 rate is good for; no row is said to be ahead or behind at equal seconds by less than that.
 """
 
-import argparse
-import csv
 import statistics
 import time
 from collections.abc import Sequence
@@ -17,7 +15,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import tensorflow as tf
-from report import machine, spread, write_section
+from report import asked_for, machine, read_rows, spread, write_section
 from tqdm import tqdm
 
 from gan_tf import data, evaluator, gan, losses, models
@@ -149,24 +147,13 @@ def rates(names: list[str], dataset: data.Dataset, rounds: int = 5) -> dict[str,
     return {name: fits[name][2] / statistics.median(values) for name, values in seconds.items()}
 
 
-def read_rows() -> list[list]:
-    """Return the rows that were made already."""
-    if not ROWS.exists():
-        return []
-    with open(ROWS, newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))[1:]
-    return [[name, int(seed), *(float(value) if value else "" for value in values)] for name, seed, *values in rows]
-
-
 def main() -> None:
     """Make the rows that are not there yet; once all are, measure the speeds and write the table into RESULTS.md."""
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(VARIANTS))
-    names = parser.parse_args().names or list(VARIANTS)
+    names = asked_for(main.__doc__, VARIANTS)
 
     dataset, judge = data.load("mnist"), evaluator.Evaluator()
     real = judge.extract(dataset.x_test)
-    rows = read_rows()
+    rows = read_rows(ROWS)
     made = {(name, int(seed)) for name, seed, *_ in rows}
     missing = [(name, seed) for seed in SEEDS for name in names if (name, seed) not in made]
     for name, seed in tqdm(missing, unit="row"):

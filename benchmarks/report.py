@@ -1,10 +1,12 @@
 """RESULTS.md: one section for each benchmark, with the machine that it was measured on."""
 
+import argparse
+import csv
 import os
 import platform
 import re
 import statistics
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import keras
@@ -30,6 +32,22 @@ def machine() -> str:
 def spread(values: Sequence[float], shape: str = ".0f") -> str:
     """Write the median of some numbers, and the lowest and the highest."""
     return f"{statistics.median(values):{shape}} ({min(values):{shape}} to {max(values):{shape}})"
+
+
+def read_rows(path: Path) -> list[list]:
+    """Return the rows that a resumable benchmark has made: [name, seed, *numbers], and "" where a row has none."""
+    if not path.exists():
+        return []
+    with open(path, newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))[1:]
+    return [[name, int(seed), *(float(value) if value else "" for value in values)] for name, seed, *values in rows]
+
+
+def asked_for(description: str, names: Iterable[str]) -> list[str]:
+    """Return the names of the rows that the command line asks for; all of them where it names none."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(names))
+    return parser.parse_args().names or list(names)
 
 
 def write_section(title: str, lines: list[str]) -> None:

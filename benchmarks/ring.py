@@ -5,7 +5,6 @@ axis: a row is 16 trainings in one graph, each of which goes its own way, and "c
 batch, 2). All rows train the generator for as many steps, at the same rates, unless their name says otherwise.
 """
 
-import argparse
 import csv
 import math
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from report import machine, spread, write_section
+from report import asked_for, machine, spread, write_section
 from tqdm import tqdm
 
 from gan_tf.files import write_csv
@@ -285,9 +284,7 @@ def write_table(rows: list[dict]) -> None:
 def main() -> None:
     """Make the rows that are not there yet; once all are, write the table into RESULTS.md."""
     every = [*CONTROLS, *ROWS_OF]
-    parser = argparse.ArgumentParser(description=main.__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(every))
-    names = parser.parse_args().names or every
+    names = asked_for(main.__doc__, every)
 
     rows = read_rows()
     for name in tqdm([name for name in names if name not in {row["name"] for row in rows}], unit="row"):

@@ -22,8 +22,8 @@ from pathlib import Path
 import keras
 import matplotlib.pyplot as plt
 import numpy as np
-from recipes import IMAGES, read_rows
-from report import machine, spread, write_section
+from recipes import IMAGES, ROWS
+from report import machine, read_rows, spread, write_section
 from tqdm import tqdm
 from tutorial import BATCH_SIZE, EPOCHS, Tutorial, batches, read_table
 
@@ -170,7 +170,7 @@ def lasting(seconds: float) -> str:
 
 def against_the_old(rate: float, final: float) -> str:
     """Say after how many images, by recipes.csv, every seed is where 0.1's default ended, and in what seconds."""
-    rows = [row[2 : 2 + len(IMAGES)] for row in read_rows() if row[0] == "default"]
+    rows = [row[2 : 2 + len(IMAGES)] for row in read_rows(ROWS) if row[0] == "default"]
     scores = dict(zip(IMAGES, zip(*rows, strict=True), strict=True))
     images = next(images for images, distances in scores.items() if max(distances) <= OLD_DISTANCES[0])
     seconds, before = images / rate, OLD_IMAGES / (OLD_SPEED * rate)

@@ -165,8 +165,9 @@ def add_setting(train: argparse.ArgumentParser, field: dataclasses.Field) -> Non
     else:
         default = as_text(field.default)
 
+    option = f"--{field.name.replace('_', '-')}"
     if field.type is bool:
-        train.add_argument(f"--{field.name}", action="store_true", help=field.metadata["help"])
+        train.add_argument(option, action="store_true", help=field.metadata["help"])
         return
 
     def value(text: str):
@@ -176,7 +177,7 @@ def add_setting(train: argparse.ArgumentParser, field: dataclasses.Field) -> Non
             raise argparse.ArgumentTypeError(str(error)) from None
 
     train.add_argument(
-        f"--{field.name.replace('_', '-')}",
+        option,
         type=value,
         choices=field.metadata["choices"],
         metavar=None if field.metadata["choices"] else "N",

@@ -103,9 +103,11 @@ class ACGAN(gan.GAN):
     logged = (*gan.GAN.logged, "class_loss")
 
     def __init__(self, generator: keras.Model, discriminator: keras.Model, *, class_weight: float = 1.0, **options):
+        super().__init__(generator, discriminator, **options)
         if len(discriminator.outputs) != 2:
             raise UsageError("the discriminator of an ACGAN gives [logit, class_logits], as `auxiliary` makes it")
-        super().__init__(generator, discriminator, **options)
+        if self.classes not in (None, named := discriminator.outputs[1].shape[-1]):
+            raise UsageError(f"the generator draws {self.classes} classes, and the discriminator names {named}")
         self.class_weight = class_weight
 
     @property
@@ -147,9 +149,8 @@ def _label_input() -> keras.KerasTensor:
     return keras.Input((), dtype="int32", name="label")
 
 
-def _embedding(classes: int, length: int, initializer="as z") -> layers.Embedding:
-    if initializer == "as z":
-        initializer = keras.initializers.RandomNormal(stddev=1.0)
+def _embedding(classes: int, length: int, initializer=None) -> layers.Embedding:
+    initializer = initializer or keras.initializers.RandomNormal(stddev=1.0)  # as large as z
     return layers.Embedding(classes, length, initializer, dtype="float32", name="label_embedding")
 
 

@@ -252,7 +252,7 @@ def test_a_growing_batch_changes_where_it_should_and_scores_are_in_between():
 
 
 def test_the_rows_that_are_kept_are_rows_of_the_table():
-    rows = recipes.read_rows()
+    rows = report.read_rows(recipes.ROWS)
     assert {row[0] for row in rows} <= set(recipes.VARIANTS)
     assert len({(row[0], row[1]) for row in rows}) == len(rows) > 0
 
@@ -282,7 +282,7 @@ def test_the_results_of_the_recipes_are_those_of_the_benchmark():
     cells = [line.split("|")[1:] for line in section.splitlines() if line.startswith("| ")]
     speeds = {row[0].strip(): row[2].strip().replace(",", "") for row in cells if len(row) == 9}
     rates = {name: float(speed) for name, speed in speeds.items() if speed.isdigit()}
-    assert "\n".join(recipes.at_equal_seconds(recipes.read_rows(), rates)) in section
+    assert "\n".join(recipes.at_equal_seconds(report.read_rows(recipes.ROWS), rates)) in section
 
 
 def test_the_measures_of_the_ring_on_samples_made_by_hand():

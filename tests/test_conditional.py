@@ -173,6 +173,11 @@ def test_an_acgan_without_class_logits_is_refused():
         conditional.ACGAN(generator(), models.dcgan_discriminator((2, 4)))
 
 
+def test_an_acgan_that_names_other_classes_than_it_draws_is_refused():
+    with pytest.raises(ValueError, match="the generator draws 3 classes, and the discriminator names 4"):
+        conditional.ACGAN(generator(), conditional.auxiliary(models.dcgan_discriminator((2, 4)), 4))
+
+
 def test_an_acgan_wants_labels():
     with pytest.raises(ValueError, match="labels"):
         acgan().train_step(tf.constant(IMAGES))

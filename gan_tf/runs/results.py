@@ -123,7 +123,7 @@ def write_images(path: Path, images: np.ndarray, labels=None, columns: int | Non
     """
     with os_errors_in_one_line(path):
         if path.suffix == ".npz":
-            arrays = {"images": images} | ({} if labels is None else {"labels": np.asarray(labels, np.uint8)})
+            arrays = {"images": images} | ({} if labels is None else {"labels": np.asarray(labels)})
             write_whole(path, lambda file: np.savez_compressed(file, **arrays))
         else:
             write_png(path, plots.image_grid(images, columns).repeat(enlarged, axis=0).repeat(enlarged, axis=1))
