@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras import layers
 from tqdm import tqdm
 
-from gan_tf import Error, classes, data, metrics
+from gan_tf import Error, classes, data, datasets, metrics
 from gan_tf.files import one_line
 from gan_tf.neighbours import nearest
 from gan_tf.untrusted import KerasVersionError, load_model, read_arrays
@@ -273,7 +273,7 @@ def table(**reports: dict) -> str:
         lines.append(f"{title:26}{values}  {better}".rstrip())
 
     name, digest = first["evaluator"]["name"], first["evaluator"]["sha256"][:12]
-    count, dataset = f"{first['count']:,}", data.title_of(first["dataset"], first["dataset_sha256"])
+    count, dataset = f"{first['count']:,}", datasets.title_of(first["dataset"], first["dataset_sha256"])
     reference = first["scores"]["training_images"]["frechet_distance"]
     head = f"{count} images of each against {count} {first['split']} images of {dataset}; evaluator {name}, "
     head += f"SHA-256 {digest}; seed {first['seed']}"

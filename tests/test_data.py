@@ -29,7 +29,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from gan_tf import UsageError, data
+from gan_tf import UsageError, data, datasets
 
 SHAPES = ((12, 4, 4), (12,), (5, 4, 4), (5,))
 REMEDIES = re.compile(
@@ -42,22 +42,22 @@ def fake_arrays() -> dict[str, np.ndarray]:
     limits = (256, 10, 256, 10)
     return {
         name: random.integers(0, limit, shape, np.uint8)
-        for name, limit, shape in zip(data.ARRAYS, limits, SHAPES, strict=True)
+        for name, limit, shape in zip(datasets.ARRAYS, limits, SHAPES, strict=True)
     }
 
 
 def digests(arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
-    return tuple(hashlib.sha256(arrays[name].tobytes()).hexdigest() for name in data.ARRAYS)
+    return tuple(hashlib.sha256(arrays[name].tobytes()).hexdigest() for name in datasets.ARRAYS)
 
 
 @pytest.fixture
 def arrays(monkeypatch, tmp_path) -> dict[str, np.ndarray]:
     """Make the fake MNIST the one to look for, and let it be looked for in empty folders of `tmp_path` only."""
     arrays = fake_arrays()
-    monkeypatch.setitem(data.SHAPES, "mnist", SHAPES)
-    monkeypatch.setitem(data.DIGESTS, "mnist", digests(arrays))
-    monkeypatch.setattr(data, "DATA_DIR", tmp_path / "data")
-    monkeypatch.setattr(data, "MNIST_URL", "http://127.0.0.1:9/nobody/listens/here/mnist.npz")
+    monkeypatch.setitem(datasets.SHAPES, "mnist", SHAPES)
+    monkeypatch.setitem(datasets.DIGESTS, "mnist", digests(arrays))
+    monkeypatch.setattr(datasets, "DATA_DIR", tmp_path / "data")
+    monkeypatch.setattr(datasets, "MNIST_URL", "http://127.0.0.1:9/nobody/listens/here/mnist.npz")
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
     monkeypatch.setenv("GAN_TF_OFFLINE", "1")
     monkeypatch.setenv("GAN_TF_DATA", str(tmp_path / "named"))
@@ -113,14 +113,14 @@ def idx(array: np.ndarray) -> bytes:
 
 
 def write_idx(folder: Path, arrays: dict[str, np.ndarray], suffix: str = "") -> None:
-    for name, stem in zip(data.ARRAYS, data.IDX_FILES, strict=True):
+    for name, stem in zip(datasets.ARRAYS, datasets.IDX_FILES, strict=True):
         content = idx(arrays[name])
         (folder / (stem + suffix)).write_bytes(gzip.compress(content) if suffix == ".gz" else content)
 
 
 def write_idx_with_dots(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     write_idx(folder, arrays)
-    for stem in data.IDX_FILES:
+    for stem in datasets.IDX_FILES:
         (folder / stem).rename(folder / stem.replace("-idx", ".idx"))
 
 
@@ -144,7 +144,7 @@ def test_every_container_gives_the_same_arrays(write, arrays, named):
     write(named, arrays)
     dataset = data.load("mnist")
     assert_same(dataset, arrays)
-    assert digests(dataset._asdict()) == data.DIGESTS["mnist"]
+    assert digests(dataset._asdict()) == datasets.DIGESTS["mnist"]
 
 
 def test_a_dataset_introduces_itself(arrays, named):
@@ -161,7 +161,7 @@ WHOLE = {  # what runs and reports have kept since 0.1
 
 @pytest.mark.parametrize("name", WHOLE)
 def test_the_digest_of_a_whole_dataset_stays(name):
-    assert hashlib.sha256("".join(data.DIGESTS[name]).encode()).hexdigest() == WHOLE[name]
+    assert hashlib.sha256("".join(datasets.DIGESTS[name]).encode()).hexdigest() == WHOLE[name]
     if name == "digits":  # those of MNIST, where they are: test_the_real_mnist
         assert data.load(name).digest == WHOLE[name]
 
@@ -184,7 +184,7 @@ def test_what_was_changed_no_longer_claims_to_be_the_dataset(change):
     assert (other.digest == digits.digest) == (set(changes) == {"name"})  # the digest is of the images and labels
     expected = {"digits": "bundled digits, changed", "mnist": "MNIST, changed", "my own": "my own"}[other.name]
     assert repr(other).startswith(f"{expected}: ")
-    assert data.title_of("digits", digits.digest) == "bundled digits"
+    assert datasets.title_of("digits", digits.digest) == "bundled digits"
     assert repr(digits).startswith("bundled digits: ")
 
 
@@ -211,7 +211,7 @@ def test_a_damaged_file_is_not_passed_over_in_silence(first, arrays, tmp_path):
 
 def test_npz_comes_before_idx(arrays, named):
     write_npz(named / "mnist.npz", arrays)
-    (named / data.IDX_FILES[0]).write_text("damaged", encoding="utf-8")
+    (named / datasets.IDX_FILES[0]).write_text("damaged", encoding="utf-8")
     assert_same(data.load("mnist"), arrays)
 
 
@@ -246,7 +246,7 @@ def test_nothing_found_and_no_download_allowed(arrays):
 
 @pytest.mark.parametrize("name", ["MNIST", "", None, "cifar10", 0])
 def test_an_unknown_name_is_refused(name):
-    with pytest.raises(UsageError, match=r'name must be "auto", "mnist" or "digits", got'):
+    with pytest.raises(UsageError, match="name must be one of auto, mnist, digits, fashion_mnist, kmnist, got"):
         data.load(name)
 
 
@@ -374,7 +374,7 @@ def test_an_odd_zip_file_is_refused(changed, phrase, arrays, named):
 
 
 def test_another_dataset_is_not_taken_for_mnist(arrays, named):
-    (named / "mnist.npz").write_bytes((data.CHECKOUT / "data" / "digits.npz").read_bytes())
+    (named / "mnist.npz").write_bytes((datasets.CHECKOUT / "data" / "digits.npz").read_bytes())
     refusal(named / "mnist.npz", "x_train is too large (1,176,128 bytes) or")
 
 
@@ -386,7 +386,7 @@ NOT_FILES = {
 }
 
 
-@pytest.mark.parametrize("file", ["mnist.npz", data.IDX_FILES[2], data.IDX_FILES[2] + ".gz"])
+@pytest.mark.parametrize("file", ["mnist.npz", datasets.IDX_FILES[2], datasets.IDX_FILES[2] + ".gz"])
 @pytest.mark.parametrize("case", NOT_FILES)
 def test_what_is_no_file_is_refused(case, file, arrays, named):
     make, phrase = NOT_FILES[case]
@@ -396,7 +396,7 @@ def test_what_is_no_file_is_refused(case, file, arrays, named):
     refusal(named / file, phrase)
 
 
-@pytest.mark.parametrize("missing", data.ARRAYS)
+@pytest.mark.parametrize("missing", datasets.ARRAYS)
 def test_each_array_must_be_there(missing, arrays, named):
     write_npz(named / "mnist.npz", {name: array for name, array in arrays.items() if name != missing})
     refusal(named / "mnist.npz", f"There is no item named '{missing}.npy'")
@@ -433,7 +433,7 @@ def test_a_flipped_bit_anywhere_is_refused_or_harmless(arrays, named):
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EIO])
-@pytest.mark.parametrize("file", ["mnist.npz", data.IDX_FILES[1], data.IDX_FILES[1] + ".gz"])
+@pytest.mark.parametrize("file", ["mnist.npz", datasets.IDX_FILES[1], datasets.IDX_FILES[1] + ".gz"])
 def test_a_file_that_the_system_refuses_to_read(file, number, arrays, named, monkeypatch):
     """The error is raised by a stand-in for `open`, because root may read everything."""
     write_npz(named / file, arrays) if file == "mnist.npz" else write_idx(named, arrays, Path(file).suffix)
@@ -468,8 +468,8 @@ TRAPS = {
     "objects for labels": lambda at, a, trap: write_npz(at / "mnist.npz", a | {"y_test": np.array([trap] * 5)}),
     "a pickle in an .npz": lambda at, a, trap: write_with_member(at / "mnist.npz", a, pickle.dumps(trap)),
     "a pickle for an .npz": lambda at, a, trap: (at / "mnist.npz").write_bytes(pickle.dumps(trap)),
-    "a pickle for an IDX file": lambda at, a, trap: (at / data.IDX_FILES[0]).write_bytes(pickle.dumps(trap)),
-    "a pickle, gzipped": lambda at, a, trap: write_gz(at / f"{data.IDX_FILES[0]}.gz", pickle.dumps(trap)),
+    "a pickle for an IDX file": lambda at, a, trap: (at / datasets.IDX_FILES[0]).write_bytes(pickle.dumps(trap)),
+    "a pickle, gzipped": lambda at, a, trap: write_gz(at / f"{datasets.IDX_FILES[0]}.gz", pickle.dumps(trap)),
 }
 
 
@@ -509,14 +509,14 @@ BAD_IDX = {
 @pytest.mark.parametrize("case", BAD_IDX)
 def test_a_bad_idx_file_is_refused(case, suffix, arrays, named):
     write_idx(named, arrays, suffix)
-    path = named / (data.IDX_FILES[0] + suffix)
+    path = named / (datasets.IDX_FILES[0] + suffix)
     content = BAD_IDX[case](idx(arrays["x_train"]))
     write_gz(path, content) if suffix else path.write_bytes(content)
     refusal(path, "is not an IDX file of shape (12, 4, 4)")
 
 
 @pytest.mark.parametrize("suffix", ["", ".gz"])
-@pytest.mark.parametrize("stem", data.IDX_FILES)
+@pytest.mark.parametrize("stem", datasets.IDX_FILES)
 def test_a_missing_idx_file_is_named(stem, suffix, arrays, named):
     write_idx(named, arrays, suffix)
     (named / (stem + suffix)).unlink()
@@ -530,13 +530,13 @@ def test_mislabelled_idx_files_are_refused(arrays, named):
 
 def test_a_gz_file_that_is_not_gzipped(arrays, named):
     write_idx(named, arrays)
-    (named / data.IDX_FILES[0]).rename(named / f"{data.IDX_FILES[0]}.gz")
-    refusal(named / f"{data.IDX_FILES[0]}.gz", "Not a gzipped file")
+    (named / datasets.IDX_FILES[0]).rename(named / f"{datasets.IDX_FILES[0]}.gz")
+    refusal(named / f"{datasets.IDX_FILES[0]}.gz", "Not a gzipped file")
 
 
 def test_a_gz_file_cut_or_flipped_anywhere_is_refused_or_harmless(arrays, named):
     write_idx(named, arrays, ".gz")
-    path = named / f"{data.IDX_FILES[0]}.gz"
+    path = named / f"{datasets.IDX_FILES[0]}.gz"
     whole = path.read_bytes()
     for position in range(len(whole)):
         path.write_bytes(whole[:position])
@@ -556,7 +556,7 @@ def zeros() -> bytes:
 
 def write_gz_bomb(folder: Path, arrays: dict[str, np.ndarray]) -> None:
     write_idx(folder, arrays, ".gz")
-    write_gz(folder / f"{data.IDX_FILES[0]}.gz", idx(arrays["x_train"])[:16] + zeros())
+    write_gz(folder / f"{datasets.IDX_FILES[0]}.gz", idx(arrays["x_train"])[:16] + zeros())
 
 
 BOMBS = {
@@ -614,9 +614,9 @@ def server(arrays, monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     threads = set(threading.enumerate())
     with Server() as server:
-        monkeypatch.setattr(data, "MNIST_URL", server.url)
-        monkeypatch.setattr(data, "STALL_SECONDS", 600)
-        monkeypatch.setattr(data, "DOWNLOAD_SECONDS", 600)
+        monkeypatch.setattr(datasets, "MNIST_URL", server.url)
+        monkeypatch.setattr(datasets, "STALL_SECONDS", 600)
+        monkeypatch.setattr(datasets, "DOWNLOAD_SECONDS", 600)
         threading.Thread(target=server.serve_forever, args=(0.01,)).start()
         yield server
         server.closing.set()
@@ -710,7 +710,7 @@ FAILURES = {
     "HTML": (body(HTML), "is not MNIST"),
     "another dataset": (lambda handler: body(npz_bytes({"x_train": np.zeros(3)}))(handler), "is not MNIST"),
     "a bomb": (
-        lambda handler: body(npz_bytes({name: np.zeros(1 << 20) for name in data.ARRAYS}))(handler),
+        lambda handler: body(npz_bytes({name: np.zeros(1 << 20) for name in datasets.ARRAYS}))(handler),
         "is not MNIST",
     ),
 }
@@ -738,8 +738,8 @@ HANGS = {
 @pytest.mark.parametrize("case", HANGS)
 def test_a_download_that_hangs_is_given_up(case, server, tmp_path, monkeypatch):
     server.answer, stall, most, phrase = HANGS[case]
-    monkeypatch.setattr(data, "STALL_SECONDS", stall)
-    monkeypatch.setattr(data, "DOWNLOAD_SECONDS", most)
+    monkeypatch.setattr(datasets, "STALL_SECONDS", stall)
+    monkeypatch.setattr(datasets, "DOWNLOAD_SECONDS", most)
     start = time.monotonic()
     refusal(tmp_path / "data", phrase)
     assert time.monotonic() - start >= min(stall, most)
@@ -750,7 +750,7 @@ def test_a_download_that_hangs_is_given_up(case, server, tmp_path, monkeypatch):
 def test_nobody_listens(server, tmp_path, monkeypatch):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound and not listening: a connection is refused
-        monkeypatch.setattr(data, "MNIST_URL", f"http://127.0.0.1:{taken.getsockname()[1]}/mnist.npz")
+        monkeypatch.setattr(datasets, "MNIST_URL", f"http://127.0.0.1:{taken.getsockname()[1]}/mnist.npz")
         refusal(tmp_path / "data", "Connection refused")
     assert content_of(tmp_path / "data") == {}
 
@@ -839,20 +839,20 @@ def test_the_digits_are_bundled():
     assert np.bincount(np.concatenate([digits.y_train, digits.y_test])).tolist() == counts
     assert digits.x_train.max() > 240
     assert not digits.x_train[:, :4].any(), "a frame of 4 black pixels"
-    assert (data.CHECKOUT / "data" / "digits.npz").stat().st_size < 500_000
+    assert (datasets.CHECKOUT / "data" / "digits.npz").stat().st_size < 500_000
 
 
 def test_the_digits_can_be_made_again():
     pytest.importorskip("sklearn", reason="the digits are made from those of scikit-learn, which is not installed")
-    spec = importlib.util.spec_from_file_location("make_digits", data.CHECKOUT / "data" / "make_digits.py")
+    spec = importlib.util.spec_from_file_location("make_digits", datasets.CHECKOUT / "data" / "make_digits.py")
     make_digits = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(make_digits)
     assert_same(data.load("digits"), make_digits.make())
 
 
 def test_missing_digits_are_named(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "__file__", str(tmp_path / "gan_tf" / "data.py"))
-    monkeypatch.setattr(data, "CHECKOUT", tmp_path)
+    monkeypatch.setattr(datasets, "__file__", str(tmp_path / "gan_tf" / "datasets.py"))
+    monkeypatch.setattr(datasets, "CHECKOUT", tmp_path)
     refusal(tmp_path / "data" / "digits.npz", name="digits")
 
 
@@ -867,12 +867,12 @@ MNIST_MD5 = (
 
 def test_the_real_mnist():
     """The arrays, with the IDX header put before them, are the original files to the byte."""
-    folders = [Path(folder) for folder in (os.environ.get("GAN_TF_DATA"), data.DATA_DIR) if folder]
-    if not any((folder / name).exists() for folder in folders for name in ("mnist.npz", data.IDX_FILES[0])):
+    folders = [Path(folder) for folder in (os.environ.get("GAN_TF_DATA"), datasets.DATA_DIR) if folder]
+    if not any((folder / name).exists() for folder in folders for name in ("mnist.npz", datasets.IDX_FILES[0])):
         pytest.skip("MNIST is neither in the folder that GAN_TF_DATA names nor in data/")
     mnist = data.load("mnist")
     assert repr(mnist) == "MNIST: 60,000 training and 10,000 test images, uint8 (28, 28, 1), 10 classes"
-    for name, md5 in zip(data.ARRAYS, MNIST_MD5, strict=True):
+    for name, md5 in zip(datasets.ARRAYS, MNIST_MD5, strict=True):
         array = getattr(mnist, name)
         assert hashlib.md5(idx(array[..., 0] if array.ndim == 4 else array)).hexdigest() == md5
     assert mnist.digest == WHOLE["mnist"]
@@ -1048,9 +1048,9 @@ def test_batches_are_made_from_uint8(dtype):
 
 def download_and_print_two_epochs(url: str, folder: str) -> None:
     """Do in another process what the test does in its own."""
-    data.SHAPES["mnist"], data.DIGESTS["mnist"] = SHAPES, digests(fake_arrays())
-    data.MNIST_URL, data.DATA_DIR = url, Path(folder)
-    data.STALL_SECONDS = data.DOWNLOAD_SECONDS = 600
+    datasets.SHAPES["mnist"], datasets.DIGESTS["mnist"] = SHAPES, digests(fake_arrays())
+    datasets.MNIST_URL, datasets.DATA_DIR = url, Path(folder)
+    datasets.STALL_SECONDS = datasets.DOWNLOAD_SECONDS = 600
     assert_same(data.load("mnist"), fake_arrays())
     keras.utils.set_random_seed(0)
     print("\nepochs:", two_epochs())
@@ -1072,7 +1072,7 @@ def test_two_processes_download_at_once_and_serve_one_order(server, arrays, tmp_
 
     server.answer = answer
     environment = {name: value for name, value in os.environ.items() if name != "GAN_TF_DATA"}
-    environment["PYTHONPATH"] = os.pathsep.join(map(str, [data.CHECKOUT, data.CHECKOUT / "tests"]))
+    environment["PYTHONPATH"] = os.pathsep.join(map(str, [datasets.CHECKOUT, datasets.CHECKOUT / "tests"]))
     code = f"import test_data; test_data.download_and_print_two_epochs({server.url!r}, {str(tmp_path / 'data')!r})"
     other = subprocess.Popen([sys.executable, "-c", code], env=environment, stdout=subprocess.PIPE, text=True)
     while not server.requests:  # the other one needs some seconds to start
