@@ -17,6 +17,7 @@ examples:
   python -m gan_tf train runs/dcgan                  train by the default recipe; again, to continue a stopped run
   python -m gan_tf train runs/dcgan --epochs 6       go on to more epochs, to the bits of a run that was asked for 6
   python -m gan_tf train runs/digits --conditional   learn to draw the digit that is asked for
+  python -m gan_tf train runs/mine --dataset pictures/ --size 64    learn from a folder of pictures
   python -m gan_tf train runs/more --from runs/dcgan --seed 1       another run, from the networks of this one
   python -m gan_tf sample --digits 2026 --out year.png              four digits by the generator that ships
   python -m gan_tf sample runs/dcgan --count 100 --seed 1 --out samples.png
@@ -83,7 +84,7 @@ def parser() -> argparse.ArgumentParser:
     """Build the parser; values are checked here, before TensorFlow is imported."""
     top = argparse.ArgumentParser(
         prog="python -m gan_tf",
-        description="Train a GAN on handwritten digits, draw samples from it, make the GIF of its progress, score it.",
+        description="Train a GAN on digits or your own pictures, draw samples, make the GIF of its progress, score it.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -179,8 +180,8 @@ def add_setting(train: argparse.ArgumentParser, field: dataclasses.Field) -> Non
     train.add_argument(
         option,
         type=value,
-        choices=field.metadata["choices"],
-        metavar=None if field.metadata["choices"] else "N",
+        choices=None if field.metadata["or_path"] else field.metadata["choices"],
+        metavar="NAME" if field.metadata["or_path"] else None if field.metadata["choices"] else "N",
         default=field.default,
         help=field.metadata["help"] + (f" (default: {default})" if default else ""),
     )

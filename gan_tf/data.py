@@ -4,10 +4,13 @@ Images are uint8 (n, height, width, channels) in [0, 255] on disk and in figures
 networks; labels are whole numbers (n,) from 0 on. What a dataset is stands in `gan_tf.datasets`.
 """
 
+import os
+from pathlib import Path
+
 import numpy as np
 import tensorflow as tf
 
-from gan_tf import UsageError, datasets
+from gan_tf import UsageError, datasets, prepare
 from gan_tf.datasets import DataError, Dataset
 
 __all__ = ["DataError", "Dataset", "batches", "load", "to_float", "to_uint8"]
@@ -15,26 +18,41 @@ __all__ = ["DataError", "Dataset", "batches", "load", "to_float", "to_uint8"]
 NAMES = ("auto", "mnist", "digits", "fashion_mnist", "kmnist")
 
 
-def load(name: str = "auto") -> Dataset:
-    """Load "mnist", "digits", "fashion_mnist" or "kmnist", verified, or raise a DataError that says what to do.
+def load(name: str | Path = "auto", size: int | None = None, channels: int | None = None) -> Dataset:
+    """Load a published dataset, verified, or pictures of your own, prepared.
 
     MNIST is looked for as `mnist.npz` or as the four IDX files (plain or `.gz`) in $GAN_TF_DATA, in `data/` and in
     Keras's cache, else downloaded into `data/`, unless GAN_TF_OFFLINE is set. The digits are bundled: 1,797 of them.
-    "auto" is MNIST where it can be had, else the digits, with a printed line that says so and why.
+
+    Args:
+        name: "mnist", "digits", "fashion_mnist" or "kmnist"; "auto" for MNIST where it can be had, else the digits,
+            with a printed line that says so and why; or the path of a folder of pictures, whose subfolders are classes,
+            or of an `.npz` with `images` uint8 (n, h, w) or (n, h, w, 1 or 3), and perhaps `labels` (n,).
+        size: the images' side, one of `sizes.SIZES`; by default as they are, pictures of unlike sizes 32.
+        channels: 1 (grey) or 3 (colour); by default as they are.
+
+    Raises:
+        DataError: it cannot be used; the message says what to do.
+        UsageError: there is no such dataset, size or number of channels.
     """
-    if name == "digits":
-        return datasets.load_bundled()
+    prepare.check(size, channels)
+    if name == "auto":
+        try:
+            return load("mnist", size, channels)
+        except DataError as error:
+            print(f"Using the bundled digits, because MNIST cannot be had: {error}")
+            return load("digits", size, channels)
 
-    if name != "auto":
-        if name not in NAMES:
-            raise UsageError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
-        return datasets.load_published(name)
+    if name in NAMES:
+        dataset = datasets.load_bundled() if name == "digits" else datasets.load_published(name)
+        return prepare.fitted_dataset(dataset, size, channels)
 
-    try:
-        return load("mnist")
-    except DataError as error:
-        print(f"Using the bundled digits, because MNIST cannot be had: {error}")
-        return load("digits")
+    is_path = isinstance(name, str | os.PathLike) and str(name).strip()
+    if is_path and (os.path.isdir(name) or (Path(name).suffix == ".npz" and os.path.isfile(name))):
+        return prepare.load(Path(name), size, channels)
+    raise UsageError(
+        f"name must be one of {', '.join(NAMES)}, or a folder of pictures or an .npz that is there, got {name!r:.200}"
+    )
 
 
 def to_float(images) -> tf.Tensor:
@@ -71,8 +89,9 @@ def batches(
 ) -> tf.data.Dataset:
     """Serve shuffled training batches: each pass over the result is one epoch, in another order each time.
 
-    A batch is float32 (batch_size, 28, 28, 1) in [-1, 1]; or, with labels uint8 (n,), a dict of `images` and `labels`.
-    Only indices are shuffled, and the uint8 (n, 28, 28, 1) images stay so in memory: a quarter of what float32 takes.
+    A batch is float32 (batch_size, height, width, channels) in [-1, 1]; or, with labels (n,), a dict of `images` and
+    `labels`. Only indices are shuffled, and the images stay uint8, a quarter of what float32 takes: in memory, or where
+    they are a `np.memmap` on the disk.
 
     Args:
         seed: of the order. With the same seed, here and in `keras.utils.set_random_seed`, any process sees the same
@@ -82,7 +101,7 @@ def batches(
         endless: go from epoch to epoch without an end, for `fit(steps_per_epoch=...)`.
         skip: batches to leave out at the start, to continue where an earlier process stopped.
     """
-    images = np.asarray(images)
+    images = np.asanyarray(images)
     if images.dtype != np.uint8:
         raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype}")
     if batch_size not in range(1, len(images) + 1):
@@ -98,10 +117,16 @@ def batches(
     options.autotune.enabled = False  # its thread was seen to hold up the end of `fit` for half a minute
     order = order.with_options(options)
 
-    pixels, classes = tf.constant(images), None if labels is None else tf.constant(labels)
+    mapped = isinstance(images, np.memmap)
+    pixels, classes = None if mapped else tf.constant(images), None if labels is None else tf.constant(labels)
+
+    def read(rows):
+        return tf.ensure_shape(tf.numpy_function(lambda rows: np.asarray(images[rows]), [rows], tf.uint8), shape)
+
+    shape = (batch_size if drop_remainder else None, *images.shape[1:])
 
     def serve(rows):
-        served = to_float(tf.gather(pixels, rows))
+        served = to_float(read(rows) if mapped else tf.gather(pixels, rows))
         return served if classes is None else {"images": served, "labels": tf.gather(classes, rows)}
 
     return order.map(serve, num_parallel_calls=2).prefetch(2)

@@ -110,6 +110,11 @@ class Dataset(NamedTuple):
             return 0
         return len(self.class_names) or 1 + int(max(self.y_train.max(), self.y_test.max(initial=0)))
 
+    def rows(self, part: str, chosen) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return images and labels of some rows, a slice or an index, of a part, "train" or "test"."""
+        images, labels = (getattr(self, f"{axis}_{part}") for axis in "xy")
+        return images[chosen], None if labels is None else labels[chosen]
+
     @property
     def digest(self) -> str:
         """SHA-256 over the digests of the four arrays: what a run keeps, to know its data again."""

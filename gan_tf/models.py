@@ -1,60 +1,59 @@
 """Generators and discriminators: plain Keras models.
 
-A generator maps z, float32 (batch, latent_dim), standard normal, to images, float32 (batch, 28, 28, 1) in [-1, 1]. A
-discriminator maps images to logits, float32 (batch, 1). A `widths` argument is a tuple of positive integers, one for
-each hidden layer: channels of a convolution, units of a dense layer.
+A generator maps z, float32 (batch, latent_dim), standard normal, to images, float32 (batch, *image_shape) in [-1, 1]. A
+discriminator maps images to logits, float32 (batch, 1). An `image_shape` is height, width, channels; those of
+convolutions are square, of a side in `sizes.SIZES`. A `widths` argument is a tuple of positive integers, one for each
+hidden layer: channels of a convolution, units of a dense layer.
 """
+
+import math
 
 import keras
 from keras import layers
 
 from gan_tf import UsageError, replicas
+from gan_tf.sizes import check_size, doublings
 
-IMAGE_SHAPE = (28, 28, 1)
-CLASSES = 10
+IMAGE_SHAPE = (28, 28, 1)  # of MNIST, and of the literature's networks below
 
 
 def dcgan_generator(
     latent_dim: int = 100,
-    widths: tuple[int, int, int] = (256, 128, 64),
+    widths: tuple[int, ...] = (256, 128, 64),
     first_kernel: int = 5,
     kernel: int = 5,
     slope: float = 0.3,
+    image_shape: tuple[int, int, int] = IMAGE_SHAPE,
 ) -> keras.Model:
-    """Build the convolutional generator: z becomes 7x7 feature maps, which transposed convolutions grow to an image.
+    """Build the convolutional generator: z becomes maps of 4 to 7 pixels, which transposed convolutions double.
 
     Radford et al. 2016, section 3, in the sizes of TensorFlow's DCGAN tutorial: 28x28 images, 5x5 kernels, leaky ReLU
     where the paper has ReLU.
 
     Args:
+        widths: channels of the first maps, of the convolution on them, and after each doubling but the last. Of images
+            that take more doublings, the first number counts for all that are missing.
         first_kernel: the size of the first convolution's kernels, by far the most expensive ones.
-        kernel: that of the two that double the image.
+        kernel: that of those that double the image.
         slope: of the leaky ReLUs below zero, in [0, 1).
     """
     _check_sizes(latent_dim=latent_dim, widths=widths, first_kernel=first_kernel, kernel=kernel)
     _check_share(slope=slope)
-    if len(widths) != 3:
-        raise UsageError(f"widths must be three numbers, one for each hidden layer, got {widths}")
-    first, second, third = widths
+    _check_image_shape(image_shape, widths)
+    times = doublings(image_shape[0])  # 2 for 28 pixels: 7, 14, 28
+    side, channels = image_shape[0] >> times, image_shape[-1]
+    first, *others = widths[:1] * (times + 1 - len(widths)) + widths
 
-    return keras.Sequential(
-        [
-            keras.Input((latent_dim,)),
-            layers.Dense(7 * 7 * first, use_bias=False),
-            layers.BatchNormalization(),
-            layers.LeakyReLU(slope),
-            layers.Reshape((7, 7, first)),
-            layers.Conv2DTranspose(second, first_kernel, padding="same", use_bias=False),  # (batch, 7, 7, 128)
-            layers.BatchNormalization(),
-            layers.LeakyReLU(slope),
-            layers.Conv2DTranspose(third, kernel, strides=2, padding="same", use_bias=False),  # (batch, 14, 14, 64)
-            layers.BatchNormalization(),
-            layers.LeakyReLU(slope),
-            layers.Conv2DTranspose(1, kernel, strides=2, padding="same", use_bias=False),  # (batch, 28, 28, 1)
-            layers.Activation("tanh", dtype="float32"),
-        ],
-        name="generator",
-    )
+    hidden = [layers.Dense(side * side * first, use_bias=False), layers.BatchNormalization()]
+    hidden += [layers.LeakyReLU(slope), layers.Reshape((side, side, first))]
+    for i, width in enumerate(others):
+        size, strides = (kernel, 2) if i else (first_kernel, 1)
+        hidden.append(layers.Conv2DTranspose(width, size, strides, padding="same", use_bias=False))
+        hidden += [layers.BatchNormalization(), layers.LeakyReLU(slope)]
+
+    image = layers.Conv2DTranspose(channels, kernel, strides=2, padding="same", use_bias=False)
+    tanh = layers.Activation("tanh", dtype="float32")
+    return keras.Sequential([keras.Input((latent_dim,)), *hidden, image, tanh], name="generator")
 
 
 @keras.saving.register_keras_serializable(package="gan_tf")
@@ -89,16 +88,19 @@ def dcgan_discriminator(
     normalisation. Convolutions after the first two have 3x3 kernels.
 
     Args:
+        widths: channels of each convolution, which halves the image. Where these are fewer than bring it below 8
+            pixels, the last number counts for all that are missing.
         dropout: the share of activations dropped after each convolution, in [0, 1).
         input_noise: standard deviation of the noise that each pixel gets in training (Arjovsky and Bottou 2017,
             section 3), in [0, 1].
         minibatch_stddev: whether the last layer also sees how much the images of the batch differ.
         kernel: the size of the first two convolutions' kernels.
         slope: of the leaky ReLUs below zero, in [0, 1); the paper has 0.2.
-        image_shape: of what it sees: height, width, channels.
     """
     _check_sizes(widths=widths, kernel=kernel)
     _check_share(dropout=dropout, input_noise=input_noise, slope=slope)
+    _check_image_shape(image_shape)
+    widths = widths + widths[-1:] * (doublings(image_shape[0]) - len(widths))
 
     hidden = []
     for i, width in enumerate(widths):  # 14x14, then 7x7, then 4x4
@@ -112,7 +114,11 @@ def dcgan_discriminator(
     return keras.Sequential([keras.Input(image_shape), *noise, *hidden, *stddev, *logit], name="discriminator")
 
 
-def mlp_generator(latent_dim: int = 100, widths: tuple[int, ...] = (128, 256, 512, 1024)) -> keras.Model:
+def mlp_generator(
+    latent_dim: int = 100,
+    widths: tuple[int, ...] = (128, 256, 512, 1024),
+    image_shape: tuple[int, int, int] = IMAGE_SHAPE,
+) -> keras.Model:
     """Build the fully connected generator of the older tutorials.
 
     Goodfellow et al. 2014, section 5, with leaky ReLU and batch normalisation, which came later, and tanh in place of a
@@ -124,7 +130,8 @@ def mlp_generator(latent_dim: int = 100, widths: tuple[int, ...] = (128, 256, 51
     for width in widths:
         hidden += [layers.Dense(width), layers.LeakyReLU(0.2), layers.BatchNormalization(momentum=0.8)]
 
-    image = [layers.Dense(28 * 28), layers.Reshape(IMAGE_SHAPE), layers.Activation("tanh", dtype="float32")]
+    image = [layers.Dense(math.prod(image_shape)), layers.Reshape(image_shape)]
+    image.append(layers.Activation("tanh", dtype="float32"))
     return keras.Sequential([keras.Input((latent_dim,)), *hidden, *image], name="generator")
 
 
@@ -136,7 +143,7 @@ def mlp_discriminator(
     """Build the fully connected discriminator of the older tutorials, with a logit in place of a sigmoid.
 
     Goodfellow et al. 2014, section 5, with leaky ReLU and dropout in place of maxout. `dropout` is the share of units
-    dropped after each hidden layer, in [0, 1); `image_shape` is of what it sees.
+    dropped after each hidden layer, in [0, 1).
     """
     _check_sizes(widths=widths)
     _check_share(dropout=dropout)
@@ -156,6 +163,16 @@ def _check_sizes(widths: tuple[int, ...] = (), **sizes: int) -> None:
     for name, size in (sizes | {f"widths[{i}]": width for i, width in enumerate(widths)}).items():
         if type(size) is not int or size < 1:  # True is an int, and no size
             raise UsageError(f"{name} must be a positive integer, got {size!r}")
+
+
+def _check_image_shape(image_shape: tuple[int, int, int], growing: tuple[int, ...] = (1,)) -> None:
+    height, width, channels = image_shape
+    _check_sizes(channels=channels)
+    if height != width:
+        raise UsageError(f"convolutions make square images here, got image_shape {image_shape}")
+    check_size(height)
+    if not 0 < len(growing) <= (most := doublings(height) + 1):
+        raise UsageError(f"widths must be 1 to {most} numbers for images of {height} pixels, got {growing}")
 
 
 def _check_share(**shares: float) -> None:

@@ -210,7 +210,7 @@ def test_both_models_take_labels(settings):
     model = runs.recipe.build(settings)
     assert model.labelled
     assert model.latent_dim == settings.with_model_defaults().latent_dim
-    assert players.classes_of(model.generator) == models.CLASSES
+    assert players.classes_of(model.generator) == 10
 
 
 def test_frames_have_a_class_a_column(run):
@@ -229,7 +229,7 @@ def test_pictures_are_drawn_for_labels_in_columns(run):
 
 def test_labels_of_a_dataset_that_has_none_cannot_be_learned(monkeypatch):
     unlabelled = data.load("digits")._replace(y_train=None, y_test=None)
-    monkeypatch.setattr(plan.data, "load", lambda name: unlabelled)
+    monkeypatch.setattr(plan.data, "load", lambda *asked: unlabelled)
     monkeypatch.setattr(data.Dataset, "__repr__", lambda self: "pictures")
     with pytest.raises(ValueError, match="pictures has no labels, from which a conditional run learns"):
         plan.resolve(FEW, None)

@@ -246,7 +246,7 @@ def test_nothing_found_and_no_download_allowed(arrays):
 
 @pytest.mark.parametrize("name", ["MNIST", "", None, "cifar10", 0])
 def test_an_unknown_name_is_refused(name):
-    with pytest.raises(UsageError, match="name must be one of auto, mnist, digits, fashion_mnist, kmnist, got"):
+    with pytest.raises(UsageError, match="name must be one of auto, mnist, digits, fashion_mnist, kmnist, or a folder"):
         data.load(name)
 
 

@@ -18,9 +18,13 @@ UPPER = {  # what the course teaches, and what each module there may import from
     "optimizers": set(),
     "players": {"files"},
     "two_players": {"checks", "files", "losses", "optimizers"},
+    "sizes": set(),
     "datasets": {"files", "untrusted"},
-    "data": {"datasets"},
-    "models": {"replicas"},
+    "folders": {"datasets", "files", "untrusted"},
+    "resize": set(),
+    "prepare": {"datasets", "files", "folders", "resize", "sizes"},
+    "data": {"datasets", "prepare"},
+    "models": {"replicas", "sizes"},
     "losses": set(),
     "gan": {"checks", "data", "losses", "optimizers", "players", "replicas", "two_players"},
     "neighbours": set(),
@@ -39,7 +43,7 @@ BELOW_TRAINING += ("results", "source")
 BELOW_PLAN = ("checkpoints", "devices", "folder", "results")
 LOWER = {  # what keeps a run safe: it may use all of the upper floor, and of its own what stands here
     "runs.devices": ALL,
-    "runs.settings": ALL,
+    "runs.settings": {"sizes"},  # without TensorFlow
     "runs.recipe": ALL | {"runs.settings"},
     "runs.folder": ALL | {"runs.settings"},
     "runs.checkpoints": ALL | {"runs.folder"},

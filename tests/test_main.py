@@ -302,7 +302,7 @@ def locked(tmp_path, finished, monkeypatch):
     Nobody else may be allowed to read the project: `finished` has imported the code, and the digits are loaded here.
     """
     digits = data.load("digits")
-    monkeypatch.setattr(data, "load", lambda name: digits)
+    monkeypatch.setattr(data, "load", lambda *asked: digits)
     folder = tmp_path / "locked"
     folder.mkdir(mode=0o555)
     private = {path: path.stat().st_mode for path in folder.parents if not path.stat().st_mode & 0o001}

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from keras import layers
 
-from gan_tf import models
+from gan_tf import models, sizes
 
 GENERATORS = (models.dcgan_generator, models.mlp_generator)
 DISCRIMINATORS = (models.dcgan_discriminator, models.mlp_discriminator)
@@ -281,10 +281,55 @@ def test_widths_are_a_tuple(build, bad):
         build(widths=bad)
 
 
-@pytest.mark.parametrize("widths", [(), (8,), (8, 8, 8, 8)])
-def test_the_dcgan_s_generator_has_three_hidden_layers(widths):
-    with pytest.raises(ValueError, match="widths must be three numbers"):
-        models.dcgan_generator(widths=widths)
+@pytest.mark.parametrize(("size", "widths"), [(28, (8, 8, 8, 8)), (64, (8,) * 6)])
+def test_more_widths_than_a_generator_has_layers_are_refused(size, widths):
+    with pytest.raises(ValueError, match=f"widths must be 1 to {3 if size == 28 else 5} numbers for images of {size} "):
+        models.dcgan_generator(widths=widths, image_shape=(size, size, 1))
+
+
+# Other images.
+
+
+@pytest.mark.parametrize("size", sizes.SIZES)
+@pytest.mark.parametrize("channels", [1, 3])
+def test_both_networks_fit_images_of_each_size(size, channels):
+    shape = (size, size, channels)
+    generator, discriminator = (
+        models.dcgan_generator(5, (8, 4, 2), image_shape=shape),
+        models.dcgan_discriminator((2, 4), image_shape=shape),
+    )
+    made = generator(noise(3, 5), training=True)
+    assert made.shape == (3, *shape)
+    assert discriminator(made).shape == (3, 1)
+    first, *_, last = (layer.output.shape[1] for layer in generator.layers if len(layer.output.shape) == 4)
+    smallest = layers_of(discriminator, layers.Conv2D)[-1].output.shape[1]
+    assert 4 <= first < 8
+    assert last == size
+    assert 4 <= smallest < 8
+    doubling = [layer for layer in layers_of(generator, layers.Conv2DTranspose) if layer.strides == (2, 2)]
+    assert first << len(doubling) == size
+
+
+def test_the_missing_widths_are_the_outermost():
+    generator = models.dcgan_generator(5, (16, 8, 4), image_shape=(64, 64, 3))
+    assert [layer.filters for layer in layers_of(generator, layers.Conv2DTranspose)] == [16, 16, 8, 4, 3]
+    discriminator = models.dcgan_discriminator((2, 4), image_shape=(64, 64, 3))
+    assert [layer.filters for layer in layers_of(discriminator, layers.Conv2D)] == [2, 4, 4, 4]
+    assert models.mlp_generator(4, (8,), (20, 24, 3))(noise(2, 4)).shape == (2, 20, 24, 3)
+
+
+@pytest.mark.parametrize(
+    ("shape", "line"),
+    [
+        ((50, 50, 3), r"size must be one of 16, .+ \(nearest: 48 and 56\), got 50"),
+        ((28, 32, 1), r"convolutions make square images here, got image_shape \(28, 32, 1\)"),
+        ((28, 28, 0), "channels must be a positive integer, got 0"),
+    ],
+)
+def test_shapes_that_convolutions_cannot_make_are_refused(shape, line):
+    for build in (models.dcgan_generator, models.dcgan_discriminator):
+        with pytest.raises(ValueError, match=line):
+            build(image_shape=shape)
 
 
 @pytest.mark.parametrize("bad", [1.0, 1, 2, -0.1, float("nan"), float("inf")])

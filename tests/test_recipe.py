@@ -124,7 +124,7 @@ def test_a_default_run_is_of_120_000_images(monkeypatch, name, count, epochs):
     """Without a training; a stand-in of MNIST's size, so that it need not be there."""
     images, labels = np.zeros((count, 28, 28, 1), np.uint8), np.zeros(count, np.uint8)
     stand_in = data.Dataset(name, images, labels, images[:10], labels[:10])
-    monkeypatch.setattr(data, "load", lambda asked: stand_in)
+    monkeypatch.setattr(data, "load", lambda *asked: stand_in)
     settings, dataset = plan.resolve(recipe.Settings(), None)
     assert dataset is stand_in
     assert (settings.dataset, settings.epochs) == (name, epochs)

@@ -11,13 +11,16 @@ import small
 
 import gan_tf
 from gan_tf import __main__ as command_line
-from gan_tf import data, losses, models, runs
+from gan_tf import data, losses, models, runs, sizes
 from gan_tf.runs import checkpoints, devices, recipe
-from gan_tf.runs.settings import Settings
+from gan_tf.runs.settings import Settings, parsed
 
 FIELDS = {field.name: field for field in dataclasses.fields(Settings)}
 OTHER = {  # a value of each setting that is not its default, as it is typed and as it is; a new setting needs one, too
     "dataset": ("digits", "digits"),
+    "size": ("32", 32),
+    "channels": ("3", 3),
+    "classes": ("12", 12),
     "epochs": ("7", 7),
     "batch_size": ("32", 32),
     "seed": ("2147483647", 2**31 - 1),
@@ -92,7 +95,10 @@ def test_each_choice_is_one_that_the_package_has(monkeypatch):
     choices = {name: set(field.metadata["choices"]) for name, field in FIELDS.items() if field.metadata["choices"]}
     with pytest.raises(ValueError, match="name must be") as error:
         data.load("?")
-    assert choices.pop("dataset") == set(re.findall(r'"(\w+)"', str(error.value)))
+    assert choices.pop("dataset") == set(data.NAMES)
+    assert all(name in str(error.value) for name in data.NAMES)
+    assert choices.pop("size") == set(sizes.SIZES)
+    assert choices.pop("channels") == {1, 3}
     assert choices.pop("loss") == set(losses.LOSSES)
     assert choices["model"] == set(recipe.NETWORKS)
     models_with_own = {model for field in FIELDS.values() for model in field.metadata["of_model"] or ()}
@@ -117,6 +123,8 @@ def test_a_model_has_its_own_defaults_and_keeps_what_was_asked_for(model):
     for name, field in FIELDS.items():
         if own := field.metadata["of_model"]:
             assert name == "generator_learning_rate" or getattr(settings, name) == own.get(model)
+    larger = Settings(model=model, size=64, channels=3).with_model_defaults()
+    assert (len(larger.generator_widths) - len(settings.generator_widths)) == (2 if model == "dcgan" else 0)
     assert settings.with_model_defaults() == settings
     assert Settings(**json.loads(json.dumps(settings.to_json()))) == settings
 
@@ -136,6 +144,8 @@ def described(model) -> dict:
         "latent_dim": model.latent_dim,
         "generator_widths": [layer.output.shape for layer in model.generator.layers if layer.weights],
         "discriminator_widths": [layer.output.shape for layer in model.discriminator.layers if layer.weights],
+        "size": model.generator.output_shape[1:3],
+        "channels": model.generator.output_shape[3],
         "input_noise": noise,
         "loss": model.adversarial_loss,
         "generator_learning_rate": float(players[0].learning_rate),
@@ -151,7 +161,7 @@ def test_every_setting_of_the_recipe_changes_the_gan_and_nothing_that_others_dec
     base = dataclasses.replace(Settings(), **small.FEW["dcgan"])
     other = {name: value for name, (_, value) in OTHER.items() if name not in ("dataset", "epochs", "batch_size")}
     other |= {"latent_dim": 3, "generator_widths": (16, 8, 4), "discriminator_widths": (3, 5)}
-    del other["devices"]  # of the run around the recipe
+    del other["devices"], other["classes"]  # of the run around the recipe; of a conditional one
     before = described(recipe.build(base))
     assert set(before) == set(other)
     for name, value in other.items():
@@ -176,8 +186,37 @@ def test_an_error_while_networks_are_built_leaves_the_precision_as_it_was(monkey
 
 
 def test_widths_that_fit_no_dcgan_are_refused_by_name():
-    with pytest.raises(gan_tf.UsageError, match=r"generator_widths of a dcgan must be three, got \(10, 20\)"):
-        recipe.build(Settings(generator_widths=(10, 20)))
+    widths = (10, 20, 30, 40)
+    with pytest.raises(gan_tf.UsageError, match="generator_widths of a dcgan of 28 pixels must be 3 or fewer, got"):
+        recipe.build(Settings(generator_widths=widths))
+    assert recipe.build(Settings(generator_widths=widths, size=32)).generator.output_shape == (None, 32, 32, 1)
+
+
+def test_a_conditional_run_knows_as_many_classes_as_it_is_told():
+    built = [recipe.build(Settings(conditional=True, classes=classes, **small.FEW["dcgan"])) for classes in (None, 12)]
+    assert [model.classes for model in built] == [10, 12]
+
+
+def test_the_dataset_may_be_a_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "own.npz").touch()
+    (tmp_path / "notes.txt").touch()
+    for typed, path in {"pictures/": "pictures", "./pictures": "pictures", "own.npz": "own.npz"}.items():
+        assert Settings(dataset=typed).dataset == parsed(FIELDS["dataset"], typed) == str(tmp_path / path)
+    assert Settings(dataset=tmp_path / "pictures").dataset == str(tmp_path / "pictures")
+    gone = str(tmp_path / "gone")
+    assert Settings(dataset=gone).dataset == gone  # of a run whose folder was moved
+    for wrong in ("notes.txt", "gone", "own"):
+        with pytest.raises(gan_tf.UsageError, match=r"a folder or an .npz that is there, got"):
+            Settings(dataset=wrong)
+
+
+def test_the_two_nearest_sizes_are_named():
+    with pytest.raises(gan_tf.UsageError, match=r"size must be one of 16, .+ 128 \(nearest: 48 and 56\), got 50"):
+        Settings(size=50)
+    with pytest.raises(gan_tf.UsageError, match=r"\(nearest: 112 and 128\), got 1000"):
+        data.load("digits", size=1000)
 
 
 def test_keras_on_another_backend_is_told_in_one_line(monkeypatch):

@@ -87,10 +87,10 @@ class Diagnostics(Counting):
         return row | diagnostics.class_shares(np.concatenate([one["fake"] for one in found]), self.images, self.labels)
 
     def _batch(self, part: str, size: int, random: np.random.Generator) -> gan.Batch:
-        images, labels = (getattr(self.dataset, f"{axis}_{part}") for axis in "xy")
-        rows = random.integers(len(images), size=size)
-        batch = {"images": data.to_float(images[rows])}
-        return batch | ({"labels": tf.constant(labels[rows])} if self.model.labelled else {})
+        there = len(getattr(self.dataset, f"x_{part}"))
+        images, labels = self.dataset.rows(part, random.integers(there, size=size))
+        batch = {"images": data.to_float(images)}
+        return batch | ({"labels": tf.constant(labels)} if self.model.labelled else {})
 
     def _on_each(self, measure, *batches) -> diagnostics.Measured:
         """Measure the same on each replica, and return what the first one found."""

@@ -16,10 +16,13 @@ from tqdm import tqdm
 import gan_tf
 from gan_tf.data import Dataset
 from gan_tf.files import one_line
+from gan_tf.folders import names_of
 from gan_tf.runs.settings import Settings
 from gan_tf.untrusted import link_out_of
 
 MOST_CONFIG_BYTES = 1_000_000
+PICTURES = "pictures.json"  # where a run keeps the SHA-256 of each of your own files
+MOST_PICTURES_BYTES = 1 << 28
 ORIGIN = ("run", "generator", "discriminator")  # what is known of the run that another one starts from
 
 
@@ -86,10 +89,11 @@ def differences(before: dict, now: dict) -> list[str]:
 
     More epochs than before do not.
     """
-    defaults = {
-        field.name: field.default for field in dataclasses.fields(Settings)
-    }  # of one that is newer than the run
+    defaults = {field.name: field.default for field in dataclasses.fields(Settings)}  # of what is newer than the run
+    defaults |= {"size": 28, "channels": 1, "classes": 10 if before["settings"].get("conditional") else None}
     old, new = defaults | before["settings"], now["settings"]
+    if before["dataset_sha256"] == now["dataset_sha256"]:
+        old = old | {"dataset": new["dataset"]}  # a folder that was moved holds the same pictures
     unlike = [name for name in new if old.get(name) != new[name] and (name != "epochs" or old[name] > new[name])]
     found = [f"{name}: {old.get(name)} there, {new[name]} asked" for name in unlike]
     found += [
@@ -103,6 +107,33 @@ def differences(before: dict, now: dict) -> list[str]:
     if any(before.get("from", {}).get(name) != now.get("from", {}).get(name) for name in ORIGIN[1:]):
         found.append("it started from other networks")
     return found + ["other images"] * (before["dataset_sha256"] != now["dataset_sha256"] and not found)
+
+
+def check_pictures(folder: Path, config: dict | None, dataset: Dataset) -> None:
+    """Refuse to go on with your own pictures where they have changed since the run began, and name the first of them.
+
+    Raises:
+        RunError: they have.
+    """
+    path = folder / PICTURES
+    if not config or not dataset.files or config["settings"]["dataset"] != dataset.name or not path.exists():
+        return
+    try:
+        if path.stat().st_size > MOST_PICTURES_BYTES:
+            raise ValueError(f"it has {path.stat().st_size:,} bytes")
+        before = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise RunError(f"{path} is damaged ({one_line(error)}); restore it, or delete it") from error
+    now = dataset.files
+    if before == now:
+        return
+    found = {name: "is gone" for name in before if name not in now}
+    found |= {name: "is new" for name in now if name not in before}
+    found |= {name: "is another" for name in now if name in before and before[name] != now[name]}
+    listed = names_of(f"{name} {what}" for name, what in sorted(found.items()))
+    raise RunError(
+        f"{dataset.name}: pictures have changed: {listed}. Put back what {folder} was trained on, or name another run"
+    )
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from gan_tf.runs.results import OUTPUTS
 from gan_tf.runs.settings import Settings
 
 DEFAULT_IMAGES = 120_000  # what a run without --epochs shows the networks, about: 2 epochs of MNIST, 80 of the digits
+DEFAULT_SIDE = 28  # of these images; of larger ones as many times more as this side goes into theirs
 
 
 def choose_devices(settings: Settings, config: dict | None) -> tuple[Settings, tf.distribute.Strategy]:
@@ -40,15 +41,22 @@ def resolve(
     """Settle what the settings left open, as the run did before where there was one, and load the dataset."""
     before = config["settings"] if config else {}
     name = before.get("dataset", "auto") if settings.dataset == "auto" else settings.dataset
-    dataset = data.load(name)
+    size, channels = settings.size or before.get("size"), settings.channels or before.get("channels")
+    dataset = data.load(name, size, channels)
     if settings.batch_size > len(dataset.x_train):
         raise UsageError(
             f"batch_size must be at most the {len(dataset.x_train)} training images, got {settings.batch_size}"
         )
     if settings.conditional and dataset.y_train is None:
         raise UsageError(f"{dataset!r} has no labels, from which a conditional run learns; leave out --conditional")
-    epochs = settings.epochs or before.get("epochs") or max(1, round(DEFAULT_IMAGES / len(dataset.x_train)))
-    settings = dataclasses.replace(settings.with_model_defaults(), dataset=dataset.name, epochs=epochs)
+    classes = (settings.classes or dataset.classes) if settings.conditional else None
+    if settings.conditional and classes < dataset.classes:
+        raise UsageError(f"classes must be at least the {dataset.classes} of {dataset!r}, got {classes}")
+    side, _, channels = dataset.image_shape
+    images = DEFAULT_IMAGES * max(1, side // DEFAULT_SIDE)
+    epochs = settings.epochs or before.get("epochs") or max(1, round(images / len(dataset.x_train)))
+    settings = dataclasses.replace(settings, size=side, channels=channels, classes=classes).with_model_defaults()
+    settings = dataclasses.replace(settings, dataset=dataset.name, epochs=epochs)
     if settings.precision == "auto":
         precision = before.get("precision") or recipe.fastest_precision(settings, dataset, build)
         settings = dataclasses.replace(settings, precision=precision)

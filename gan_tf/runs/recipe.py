@@ -12,6 +12,9 @@ import tensorflow as tf
 
 from gan_tf import UsageError, conditional, data, gan, losses, models
 from gan_tf.runs.settings import Settings
+from gan_tf.sizes import doublings
+
+CLASSES = 10  # of MNIST, where a run does not say
 
 
 def build(settings: Settings) -> gan.GAN:
@@ -33,28 +36,35 @@ def build(settings: Settings) -> gan.GAN:
 
 def networks(settings: Settings) -> tuple[keras.Model, keras.Model]:
     """Build a generator and a discriminator, and put the label into both where the run is conditional."""
+    *size, channels = settings.image_shape
     if not settings.conditional:
-        return NETWORKS[settings.model](settings)
+        return NETWORKS[settings.model](settings, (*size, channels))
 
+    classes = settings.classes or CLASSES
     with_label = dataclasses.replace(settings, latent_dim=settings.latent_dim + conditional.LABEL_DIM)
-    *size, channels = models.IMAGE_SHAPE
     generator, discriminator = NETWORKS[settings.model](with_label, (*size, channels + 1))
-    generator = conditional.conditional_generator(generator, models.CLASSES)
-    return generator, conditional.concatenation(discriminator, models.CLASSES)
+    generator = conditional.conditional_generator(generator, classes)
+    return generator, conditional.concatenation(discriminator, classes)
 
 
-def dcgan_networks(settings: Settings, seen: tuple[int, int, int] = models.IMAGE_SHAPE) -> tuple[keras.Model, ...]:
+def dcgan_networks(settings: Settings, seen: tuple[int, int, int]) -> tuple[keras.Model, ...]:
     """Build a generator and a discriminator of convolutions.
 
     They differ from those of TensorFlow's tutorial. The generator is smaller: 10 numbers of noise in place of 100, half
     the width, 3x3 kernels where images are smallest, then 4x4. The discriminator has a third convolution, noise on what
     it sees in place of dropout, and a look at the whole batch. Both let less through below zero.
     """
-    if len(settings.generator_widths) != 3:
-        raise UsageError(f"generator_widths of a dcgan must be three, got {settings.generator_widths}")
+    if len(settings.generator_widths) > (most := doublings(settings.image_shape[0]) + 1):
+        size, got = settings.image_shape[0], settings.generator_widths
+        raise UsageError(f"generator_widths of a dcgan of {size} pixels must be {most} or fewer, got {got}")
 
     generator = models.dcgan_generator(
-        settings.latent_dim, settings.generator_widths, first_kernel=3, kernel=4, slope=0.1
+        settings.latent_dim,
+        settings.generator_widths,
+        first_kernel=3,
+        kernel=4,
+        slope=0.1,
+        image_shape=settings.image_shape,
     )
     discriminator = models.dcgan_discriminator(
         settings.discriminator_widths,
@@ -67,9 +77,9 @@ def dcgan_networks(settings: Settings, seen: tuple[int, int, int] = models.IMAGE
     return generator, discriminator
 
 
-def mlp_networks(settings: Settings, seen: tuple[int, int, int] = models.IMAGE_SHAPE) -> tuple[keras.Model, ...]:
+def mlp_networks(settings: Settings, seen: tuple[int, int, int]) -> tuple[keras.Model, ...]:
     """Build the fully connected generator and discriminator of the older tutorials."""
-    generator = models.mlp_generator(settings.latent_dim, settings.generator_widths)
+    generator = models.mlp_generator(settings.latent_dim, settings.generator_widths, settings.image_shape)
     discriminator = models.mlp_discriminator(settings.discriminator_widths, image_shape=seen)
     return generator, discriminator
 

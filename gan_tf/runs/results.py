@@ -15,7 +15,14 @@ from gan_tf import UsageError, data, diagnostics, evaluator, gan, models, player
 from gan_tf.conditional import conditional_generator
 from gan_tf.files import one_line, read_csv, write_json, write_png, write_whole
 from gan_tf.runs import pictures
-from gan_tf.runs.folder import RunError, frame_paths, missed_if_unwritable, os_errors_in_one_line, read_config
+from gan_tf.runs.folder import (
+    RunError,
+    check_pictures,
+    frame_paths,
+    missed_if_unwritable,
+    os_errors_in_one_line,
+    read_config,
+)
 from gan_tf.runs.history import Best
 from gan_tf.untrusted import load_model
 
@@ -181,7 +188,7 @@ def pretrained_generator(conditional: bool = False) -> keras.Model:
         with np.load(path, allow_pickle=False) as archive:
             generator = models.dcgan_generator(**json.loads(str(archive["arguments"])))
             if conditional:
-                generator = conditional_generator(generator, models.CLASSES)
+                generator = conditional_generator(generator, 10)
             names = sorted(set(archive.files) - {"arguments"})
             generator.set_weights([archive[name].astype(np.float32) for name in names])
     except Exception as error:  # NumPy, zipfile and Keras raise many kinds
@@ -230,7 +237,9 @@ def evaluate(folder: str | Path, count: int | None = None, seed: int = 0) -> dic
     if config is None:
         raise RunError(f"{folder} holds a generator and no config.json; restore it, or train again")
 
-    dataset = data.load(config["settings"]["dataset"])
+    settings = config["settings"]
+    dataset = data.load(settings["dataset"], settings.get("size"), settings.get("channels"))
+    check_pictures(folder, config, dataset)
     if dataset.digest != config["dataset_sha256"]:
         raise RunError(f"{folder} was trained on other images than {dataset!r}; train it again")
     count = len(dataset.x_test) if count is None else count

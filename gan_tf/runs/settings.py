@@ -2,24 +2,31 @@
 
 import dataclasses
 import json
+import os
 import types
 import typing
 
 from gan_tf import UsageError
+from gan_tf.sizes import SIZES, discriminator_widths, generator_widths, nearest
+
+DATASETS = ("auto", "mnist", "digits", "fashion_mnist", "kmnist")
+USUAL_SIZE = 28  # of images, where nobody says
 
 
-def setting(default, help: str, *, choices=None, at_least=0, below=2**31, of_model=None):
+def setting(default, help: str, *, choices=None, or_path=False, at_least=0, below=2**31, of_model=None):
     """Declare one setting.
 
     Args:
         default: None where a run settles it, or where it depends on the model.
         help: what it is, for a reader of this file and of `train --help`.
-        choices: the words it may be.
+        choices: the words or numbers it may be.
+        or_path: whether it may also be the path of something that is there; it is kept as an absolute one.
         at_least: the lowest number it may be, or each of its numbers.
         below: what each must be less than.
-        of_model: the default of each model that has this setting.
+        of_model: the default of each model that has this setting; widths of a dcgan are for 28 pixels.
     """
-    metadata = {"help": help, "choices": choices, "at_least": at_least, "below": below, "of_model": of_model}
+    metadata = {"help": help, "choices": choices, "or_path": or_path, "at_least": at_least, "below": below}
+    metadata["of_model"] = of_model
     return dataclasses.field(default=default, metadata=metadata)
 
 
@@ -32,30 +39,40 @@ class Settings:
     """
 
     dataset: str = setting(
-        "auto", "auto: MNIST where it can be had, else the bundled digits", choices=("auto", "mnist", "digits")
+        "auto",
+        "auto (MNIST where it can be had, else the bundled digits), mnist, digits, fashion_mnist, kmnist, or the path "
+        "of a folder of pictures, whose subfolders are classes, or of an .npz with `images` and perhaps `labels`",
+        choices=DATASETS,
+        or_path=True,
     )
+    size: int | None = setting(None, "the side of the images; by default as they are, or 32", choices=SIZES)
+    channels: int | None = setting(None, "1: grey, 3: colour; by default as they are", choices=(1, 3))
     epochs: int | None = setting(
         None,
-        "passes over the training images; by default about 120,000 images in all, 2 of MNIST or 80 of the digits",
+        "passes over the training images; by default about 120,000 images in all, 2 of MNIST or 80 of the digits, and "
+        "more where images are larger",
         at_least=1,
     )
     batch_size: int = setting(16, "images of one step of one player", at_least=1)
     seed: int = setting(0, "of weights, order, noise and pictures")
     model: str = setting("dcgan", "convolutional or fully connected networks", choices=("dcgan", "mlp"))
     conditional: bool = setting(False, "learn to draw the class that is asked for, from the dataset's labels")
+    classes: int | None = setting(
+        None, "how many labels a conditional run knows; by default those of the dataset", at_least=2, below=2**16
+    )
     latent_dim: int | None = setting(
         None, "the length of z", at_least=1, below=2**14, of_model={"dcgan": 10, "mlp": 100}
     )
     generator_widths: tuple[int, ...] | None = setting(
         None,
-        "channels (dcgan) or units (mlp) of the generator's layers, from z on",
+        "channels (dcgan, here of 28 pixels) or units (mlp) of the generator's layers, from z on",
         at_least=1,
         below=2**14,
         of_model={"dcgan": (128, 64, 32), "mlp": (128, 256, 512, 1024)},
     )
     discriminator_widths: tuple[int, ...] | None = setting(
         None,
-        "channels or units of the discriminator's layers, from the image on",
+        "channels (dcgan, here of 28 pixels) or units of the discriminator's layers, from the image on",
         at_least=1,
         below=2**14,
         of_model={"dcgan": (48, 64, 128), "mlp": (1024, 512, 256)},
@@ -105,8 +122,17 @@ class Settings:
     def with_model_defaults(self) -> "Settings":
         """Return the settings with the model's own values where none were asked for."""
         own = {field.name: field.metadata["of_model"] or {} for field in dataclasses.fields(self)}
-        missing = [name for name in own if getattr(self, name) is None]
-        return dataclasses.replace(self, **{name: own[name].get(self.model) for name in missing})
+        values = {name: each[self.model] for name, each in own.items() if self.model in each}
+        values |= {"size": self.size or USUAL_SIZE, "channels": self.channels or 1}
+        if self.model == "dcgan":
+            of_size = {"generator_widths": generator_widths, "discriminator_widths": discriminator_widths}
+            values |= {name: widths(values["size"]) for name, widths in of_size.items()}
+        return dataclasses.replace(self, **{name: v for name, v in values.items() if getattr(self, name) is None})
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the images, as far as they are settled: else those of MNIST."""
+        return self.size or USUAL_SIZE, self.size or USUAL_SIZE, self.channels or 1
 
     def to_json(self) -> dict:
         """Return the settings as a file of JSON gives them back: `Settings(**settings.to_json()) == settings`."""
@@ -122,9 +148,12 @@ def checked(field: dataclasses.Field, value):
     if value is None and field.default is None:
         return None
     kind, count = _kind(field)
+    if field.metadata["or_path"] and (path := _path(value, field.metadata["choices"])):
+        return path
     values = (value,) if count == 1 else tuple(value) if isinstance(value, tuple | list) else ()
     if not values or count not in (None, len(values)) or not all(_allowed(field, kind, each) for each in values):
-        raise UsageError(f"{field.name} must be {_expected(field)}, got {value!r:.100}; see `train --help`")
+        near = nearest(value) if field.metadata["choices"] is SIZES else ""
+        raise UsageError(f"{field.name} must be {_expected(field)}{near}, got {value!r:.100}; see `train --help`")
     values = tuple(kind(each) for each in values)
     return values[0] if count == 1 else values
 
@@ -143,6 +172,14 @@ def parsed(field: dataclasses.Field, text: str):
     return checked(field, values[0] if count == 1 else values)
 
 
+def _path(value, choices: tuple[str, ...]) -> str | None:
+    """Return the absolute path that a value is; an absolute one need not be there (any more)."""
+    if not isinstance(value, str | os.PathLike) or value in choices or not str(value).strip():
+        return None
+    there = os.path.isdir(value) or (os.path.isfile(value) and str(value).endswith(".npz"))
+    return os.path.abspath(value) if there or os.path.isabs(value) else None
+
+
 def _kind(field: dataclasses.Field) -> tuple[type, int | None]:
     """Return the type of a setting's values and how many it has; None stands for any number of them."""
     kind = field.type
@@ -156,14 +193,15 @@ def _kind(field: dataclasses.Field) -> tuple[type, int | None]:
 
 def _allowed(field: dataclasses.Field, kind: type, value) -> bool:
     if choices := field.metadata["choices"]:
-        return type(value) is str and value in choices
+        return type(value) is kind and value in choices
     exact = (int, float) if kind is float else (kind,)
     return type(value) in exact and field.metadata["at_least"] <= value < field.metadata["below"]  # True is no number
 
 
 def _expected(field: dataclasses.Field) -> str:
     if choices := field.metadata["choices"]:
-        return f"one of {', '.join(choices)}"
+        path = ", or a folder or an .npz that is there" if field.metadata["or_path"] else ""
+        return f"one of {', '.join(map(str, choices))}{path}"
     if field.type is bool:
         return "True or False"
     (kind, count), low, high = _kind(field), field.metadata["at_least"], field.metadata["below"]

@@ -27,7 +27,16 @@ from gan_tf.runs.callbacks import (
     steps_taken,
 )
 from gan_tf.runs.diagnosis import Diagnostics
-from gan_tf.runs.folder import RunError, describe, frame_paths, lock, os_errors_in_one_line, read_config
+from gan_tf.runs.folder import (
+    PICTURES,
+    RunError,
+    check_pictures,
+    describe,
+    frame_paths,
+    lock,
+    os_errors_in_one_line,
+    read_config,
+)
 from gan_tf.runs.pictures import CLASS_COLUMNS, CLASS_ROWS, FRAME_GRID, Frames, Scores, series
 from gan_tf.runs.results import write_outputs
 from gan_tf.runs.settings import Settings
@@ -84,6 +93,7 @@ def train(
     settings, strategy = plan.choose_devices(settings, config)
     plan.check_callbacks(callbacks := list(callbacks), strategy)
     settings, dataset = plan.resolve(settings, config, build)
+    check_pictures(folder, config, dataset)
     asked = describe(settings, dataset, strategy.num_replicas_in_sync, build, origin)
     asked, finished = plan.agree(folder, config, asked)
     if finished:
@@ -169,6 +179,8 @@ def go_back(run: Run, history: History) -> None:
         history.restore(records)
     if devices.is_chief(run.strategy):
         write_json(run.folder / "config.json", run.config)
+        if run.dataset.files:
+            write_json(run.folder / PICTURES, run.dataset.files)
         remove_partials(run.folder)
         kept = series(history.losses.get("step", []), history.schedule.images)
         for path, seen in frame_paths(run.folder).items():
@@ -202,7 +214,7 @@ def shown_by(run: Run, history: History, evaluate_every: int | None, signals: Si
 
 def rows(run: Run, part: str, chosen: slice | np.ndarray) -> gan.Batch:
     """Return rows of a part of the dataset, "train" or "test", as a batch."""
-    images, labels = (getattr(run.dataset, f"{axis}_{part}")[chosen] for axis in "xy")
+    images, labels = run.dataset.rows(part, chosen)
     return {"images": data.to_float(images)} | ({"labels": tf.constant(labels)} if run.model.labelled else {})
 
 
