@@ -126,6 +126,9 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--digit", type=at_least(0), help="the digit to draw, by a conditional run (default: an even mix)"
     )
+    asked.add_argument(
+        "--class", dest="name", metavar="NAME", help="the class to draw, by its subfolder's name, or by its number"
+    )
     asked.add_argument("--digits", type=digits, help="the digits to draw, as 3141592653, in a row")
     sample.add_argument("--seed", type=at_least(0), default=0, help="of the noise (default: 0)")
     sample.add_argument(
@@ -217,9 +220,10 @@ def sample_run(options: argparse.Namespace) -> None:
 
     asked, columns = options.digits or [], len(options.digits or []) or None
     count = (options.count or 1) * len(asked) if asked else options.count or 100
+    number = options.digit if options.name is None else runs.class_number(options.run, options.name)
     files.check_memory(4000 * count, f"drawing {count} images")  # z, uint8, and a copy of these
     generator = runs.load_generator(options.run) if options.run else runs.pretrained_generator(conditional=True)
-    labels = runs.asked_labels(generator, asked if options.digit is None else [options.digit], count)
+    labels = runs.asked_labels(generator, asked if number is None else [number], count)
 
     images = runs.sample_images(generator, count, options.seed, labels)
     runs.write_images(options.out, images, labels, columns, enlarged=4 if asked else 1)

@@ -14,6 +14,7 @@ from gan_tf import import_tensorflow_quietly
 HOMES = {
     "train": "gan_tf.runs.training",
     "asked_labels": "gan_tf.runs.results",
+    "class_number": "gan_tf.runs.results",
     "evaluate": "gan_tf.runs.results",
     "load_discriminator": "gan_tf.runs.results",
     "load_generator": "gan_tf.runs.results",
@@ -34,6 +35,7 @@ __all__ = [
     "Settings",
     "Stopped",
     "asked_labels",
+    "class_number",
     "evaluate",
     "load_discriminator",
     "load_generator",

@@ -76,7 +76,7 @@ def describe(settings: Settings, dataset: Dataset, replicas: int, build: Callabl
         "replicas": replicas,
         "dataset_sha256": dataset.digest,
         "versions": versions,
-    } | ({"from": origin} if origin else {})
+    } | {name: value for name, value in {"class_names": list(dataset.class_names), "from": origin}.items() if value}
 
 
 def of_another_version(config: dict) -> bool:

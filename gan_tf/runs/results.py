@@ -214,6 +214,22 @@ def asked_labels(generator: keras.Model, asked: Sequence[int], count: int) -> np
     return np.resize(asked if len(asked) else np.arange(known), count).astype(np.int32)
 
 
+def class_number(folder: str | Path | None, name: str) -> int:
+    """Return the label of a class of a run's pictures, or of the shipped digits, by its name or its number.
+
+    Raises:
+        UsageError: there is no such class.
+    """
+    config = read_config(Path(folder)) if folder else None
+    names = [str(each) for each in (config or {}).get("class_names", [])]
+    if name in names:
+        return names.index(name)
+    if name.isascii() and name.isdigit() and len(name) < 6:
+        return int(name)
+    known = f"it knows {', '.join(names)}" if names else "its classes have no names: give a number"
+    raise UsageError(f"{folder or 'the generator that ships'} has no class {name!r:.50}; {known:.200}")
+
+
 def evaluate(folder: str | Path, count: int | None = None, seed: int = 0) -> dict:
     """Judge a finished run's generator against its dataset's test images, and write metrics.json.
 
