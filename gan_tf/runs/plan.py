@@ -53,14 +53,18 @@ def resolve(
     if settings.conditional and classes < dataset.classes:
         raise UsageError(f"classes must be at least the {dataset.classes} of {dataset!r}, got {classes}")
     side, _, channels = dataset.image_shape
-    images = DEFAULT_IMAGES * max(1, side // DEFAULT_SIDE)
-    epochs = settings.epochs or before.get("epochs") or max(1, round(images / len(dataset.x_train)))
+    epochs = settings.epochs or before.get("epochs") or max(1, round(default_images(side) / len(dataset.x_train)))
     settings = dataclasses.replace(settings, size=side, channels=channels, classes=classes).with_model_defaults()
     settings = dataclasses.replace(settings, dataset=dataset.name, epochs=epochs)
     if settings.precision == "auto":
         precision = before.get("precision") or recipe.fastest_precision(settings, dataset, build)
         settings = dataclasses.replace(settings, precision=precision)
     return settings, dataset
+
+
+def default_images(size: int) -> int:
+    """Return how many images a run shows the networks where nobody says: more where images are larger."""
+    return DEFAULT_IMAGES * max(1, size // DEFAULT_SIDE)
 
 
 def check_step(folder: Path, config: dict | None) -> None:
