@@ -126,9 +126,7 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--digit", type=at_least(0), help="the digit to draw, by a conditional run (default: an even mix)"
     )
-    asked.add_argument(
-        "--class", dest="name", metavar="NAME", help="the class to draw, by its subfolder's name, or by its number"
-    )
+    asked.add_argument("--class", dest="name", metavar="NAME", help="the class to draw, by its folder's name or number")
     asked.add_argument("--digits", type=digits, help="the digits to draw, as 3141592653, in a row")
     sample.add_argument("--seed", type=at_least(0), default=0, help="of the noise (default: 0)")
     sample.add_argument(

@@ -254,7 +254,7 @@ def test_the_augmentation_draws_anew_in_each_step():
     for _ in range(2):
         compiled_model.train_step(real_batch())
     assert len(seeds) == 6
-    assert len(set(seeds)) == 4  # for the discriminator's real and fake once, for the generator's once, in two steps
+    assert len(set(seeds)) == 6  # for the discriminator's real images, its fakes and the generator's, in two steps
 
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])

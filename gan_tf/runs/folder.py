@@ -90,7 +90,12 @@ def differences(before: dict, now: dict) -> list[str]:
     More epochs than before do not.
     """
     defaults = {field.name: field.default for field in dataclasses.fields(Settings)}  # of what is newer than the run
-    defaults |= {"size": 28, "channels": 1, "classes": 10 if before["settings"].get("conditional") else None}
+    defaults |= {
+        "size": 28,
+        "channels": 1,
+        "augment": "none",
+        "classes": 10 if before["settings"].get("conditional") else None,
+    }
     old, new = defaults | before["settings"], now["settings"]
     if before["dataset_sha256"] == now["dataset_sha256"]:
         old = old | {"dataset": new["dataset"]}  # a folder that was moved holds the same pictures

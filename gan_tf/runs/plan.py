@@ -16,6 +16,7 @@ from gan_tf.runs.results import OUTPUTS
 from gan_tf.runs.settings import Settings
 
 DEFAULT_IMAGES = 120_000  # what a run without --epochs shows the networks, about: 2 epochs of MNIST, 80 of the digits
+FEW_IMAGES = 5_000  # of your own, below which they are augmented where nobody says
 DEFAULT_SIDE = 28  # of these images; of larger ones as many times more as this side goes into theirs
 
 
@@ -55,7 +56,9 @@ def resolve(
     side, _, channels = dataset.image_shape
     epochs = settings.epochs or before.get("epochs") or max(1, round(default_images(side) / len(dataset.x_train)))
     settings = dataclasses.replace(settings, size=side, channels=channels, classes=classes).with_model_defaults()
-    settings = dataclasses.replace(settings, dataset=dataset.name, epochs=epochs)
+    few = "translation" if dataset.files and len(dataset.x_train) < FEW_IMAGES else "none"
+    asked = before.get("augment", "none" if before else few) if settings.augment == "auto" else settings.augment
+    settings = dataclasses.replace(settings, dataset=dataset.name, epochs=epochs, augment=asked)
     if settings.precision == "auto":
         precision = before.get("precision") or recipe.fastest_precision(settings, dataset, build)
         settings = dataclasses.replace(settings, precision=precision)
