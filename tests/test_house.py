@@ -34,7 +34,9 @@ UPPER = {  # what the course teaches, and what each module there may import from
     "classes": {"metrics"},
     "conditional": {"checks", "gan"},
     "evaluator": {"classes", "data", "datasets", "files", "metrics", "neighbours", "untrusted"},
-    "plots": {"files"},
+    "plots": set(),
+    "gif": {"files"},
+    "arguments": set(),
     "schematics": set(),
     "diagnostics": {"gan", "losses"},
     "doctor": {"files"},
@@ -58,7 +60,7 @@ LOWER = {  # what keeps a run safe: it may use all of the upper floor, and of it
     "runs.plan": ALL | {f"runs.{name}" for name in (*BELOW_PLAN, "recipe", "settings")},
     "runs.training": ALL | {f"runs.{name}" for name in (*BELOW_TRAINING, "recipe", "settings")},
     "runs": set(),  # which imports each of them when it is asked for
-    "__main__": {"doctor", "evaluator", "files", "runs", "runs.settings"},
+    "__main__": {"arguments", "doctor", "evaluator", "files", "runs", "runs.settings"},
 }
 IMPORTS = UPPER | LOWER
 
