@@ -18,15 +18,15 @@ HOMES = {
     "evaluate": "gan_tf.runs.results",
     "load_discriminator": "gan_tf.runs.results",
     "load_generator": "gan_tf.runs.results",
-    "pretrained_generator": "gan_tf.runs.results",
+    "pretrained_generator": "gan_tf.runs.shipped",
     "sample_images": "gan_tf.gan",
     "write_gif": "gan_tf.runs.results",
     "write_images": "gan_tf.runs.results",
     "Settings": "gan_tf.runs.settings",
     "RunError": "gan_tf.runs.folder",
     "Stopped": "gan_tf.runs.training",
-    "PRETRAINED": "gan_tf.runs.results",
-    "PRETRAINED_SHA256": "gan_tf.runs.results",
+    "PRETRAINED": "gan_tf.runs.shipped",
+    "PRETRAINED_SHA256": "gan_tf.runs.shipped",
 }
 __all__ = [
     "PRETRAINED",

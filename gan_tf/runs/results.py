@@ -1,8 +1,6 @@
-"""What is made from a finished run: its generator, pictures, the progress GIF and scores; and the shipped generator."""
+"""What is made from a finished run: its generator, pictures, the progress GIF and scores"""
 
 import functools
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,8 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from gan_tf import UsageError, data, diagnostics, evaluator, gan, gif, models, players, plots
-from gan_tf.conditional import conditional_generator
+from gan_tf import UsageError, data, diagnostics, evaluator, gan, gif, players, plots
 from gan_tf.files import check_empty, one_line, read_csv, write_json, write_png, write_whole
 from gan_tf.runs import pictures
 from gan_tf.runs.folder import (
@@ -31,10 +28,6 @@ GIF_FRAMES = 40
 GIF_HEIGHT = 320  # pixels, to which frames of fewer are enlarged; a frame has five rows of images
 NETWORKS = ("generator.keras", "discriminator.keras")
 OUTPUTS = (*NETWORKS, "progress.gif", "samples.png", "losses.png")  # in the order in which they are written
-PRETRAINED = Path(__file__).parent.with_name("pretrained.npz")
-PRETRAINED_SHA256 = "9f5e9f464df7a54b10917a5f90abeb6f4ebb075ecfff3e0c8cff9b4e8dd92bd8"
-CONDITIONAL = PRETRAINED.with_name("conditional.npz")
-CONDITIONAL_SHA256 = "e0ab93ceaddc509190741d83106acb6b83bde393a3d4e1535b0362219d2294a1"
 
 
 def write_outputs(
@@ -201,34 +194,6 @@ def _load(folder: str | Path, name: str) -> keras.Model:
         return load_model(path)
     except Exception as error:  # Keras raises many kinds for a bad archive
         raise RunError(f"{path} cannot be loaded ({one_line(error)}); train the run again") from error
-
-
-def pretrained_generator(conditional: bool = False) -> keras.Model:
-    """Load a generator that the package ships: of MNIST's digits, trained for 600,000 images by the default recipe.
-
-    Args:
-        conditional: the one that draws the digit that it is asked for.
-
-    Returns:
-        A model from z, float32 (n, 10), or from [z, label], the second int32 (n,), to images, float32 (n, 28, 28, 1) in
-        [-1, 1]; its weights had 16 bits.
-
-    Raises:
-        RunError: the file is missing, damaged or not the one that was shipped.
-    """
-    path, digest = (CONDITIONAL, CONDITIONAL_SHA256) if conditional else (PRETRAINED, PRETRAINED_SHA256)
-    try:
-        if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != digest:
-            raise ValueError(f"its SHA-256 is {found[:12]}, that of the shipped one {digest[:12]}")
-        with np.load(path, allow_pickle=False) as archive:
-            generator = models.dcgan_generator(**json.loads(str(archive["arguments"])))
-            if conditional:
-                generator = conditional_generator(generator, 10)
-            names = sorted(set(archive.files) - {"arguments"})
-            generator.set_weights([archive[name].astype(np.float32) for name in names])
-    except Exception as error:  # NumPy, zipfile and Keras raise many kinds
-        raise RunError(f"{path} cannot be loaded ({one_line(error)}); install gan_tf again") from error
-    return generator
 
 
 def asked_labels(generator: keras.Model, asked: Sequence[int], count: int) -> np.ndarray | None:
