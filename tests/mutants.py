@@ -44,6 +44,7 @@ class Mutant(NamedTuple):
 
 LOSSES, GAN, MODELS = "tests/test_losses.py::", "tests/test_gan.py::", "tests/test_models.py::"
 DATA, METRICS, PLOTS = "tests/test_data.py::", "tests/test_metrics.py::", "tests/test_plots.py::"
+GIF, RESULTS = "tests/test_gif.py::", "tests/test_results.py::"
 RUNS, RECIPE, FILES = "tests/test_runs.py::", "tests/test_recipe.py::", "tests/test_files.py::"
 HOSTILE, DEVICES, MAIN = "tests/test_hostile.py::", "tests/test_devices.py::", "tests/test_main.py::"
 KERAS = "tests/test_keras.py::test_a_row_of_the_page_holds"
@@ -360,25 +361,63 @@ MUTANTS = (
         "a grid shows whole images, row by row",
     ),
     Mutant(
-        "gan_tf/plots.py",
+        "gan_tf/gif.py",
         "if len(content) <= max_bytes:",
         "if True:",
-        (f"{PLOTS}test_a_gif_gives_up_shades_to_stay_below_a_size",),
+        (f"{GIF}test_a_gif_gives_up_shades_to_stay_below_a_size",),
         "a GIF stays below its size",
     ),
     Mutant(
-        "gan_tf/plots.py",
+        "gan_tf/gif.py",
         "frames[kept], np.add.reduceat(milliseconds, kept)",
         "frames[kept], milliseconds[kept]",
-        (f"{PLOTS}test_a_gif_gives_up_frames_where_shades_are_not_enough",),
+        (f"{GIF}test_a_gif_gives_up_frames_where_shades_are_not_enough",),
         "a GIF of fewer frames takes as long",
     ),
     Mutant(
-        "gan_tf/plots.py",
-        "duration=duration, loop=0)",
-        "duration=duration, loop=1)",
-        (f"{PLOTS}test_a_gif_runs_for_ever_and_rests_on_its_last_frame",),
+        "gan_tf/gif.py",
+        '"loop": 0',
+        '"loop": 1',
+        (f"{GIF}test_a_gif_runs_for_ever_and_rests_on_its_last_frame",),
         "a GIF runs for ever",
+    ),
+    Mutant(
+        "gan_tf/gif.py",
+        "dither=Image.Dither.NONE",
+        "dither=Image.Dither.FLOYDSTEINBERG",
+        (f"{GIF}test_a_pixel_whose_colour_stays_does_not_flicker",),
+        "a pixel of a GIF whose colour stays does not flicker",
+    ),
+    Mutant(
+        "gan_tf/gif.py",
+        'options["palette"] = bytes(images[0].getpalette())',
+        "pass",
+        (f"{GIF}test_all_frames_in_colour_share_one_palette",),
+        "a GIF in colour has one palette",
+    ),
+    Mutant(
+        "gan_tf/gif.py",
+        "p=milliseconds / milliseconds.sum()",
+        "p=None",
+        (f"{GIF}test_the_longer_a_frame_is_in_sight_the_truer_are_its_colours",),
+        "the palette is of what is longest in sight",
+    ),
+    Mutant(
+        "gan_tf/runs/results.py",
+        'image.convert("L" if image.mode in ("1", "L") else "RGB")',
+        'image.convert("L")',
+        (
+            f"{RESULTS}test_frames_in_colour_make_a_gif_in_colour",
+            f"{RESULTS}test_a_grey_frame_among_those_in_colour_is_refused",
+        ),
+        "frames in colour make a GIF in colour",
+    ),
+    Mutant(
+        "gan_tf/files.py",
+        "if folder.is_dir() and any(",
+        "if False and any(",
+        (f"{RESULTS}test_pictures_are_written_into_a_folder_without_others_alone",),
+        "two lots of samples are never mixed in one folder",
     ),
     # files that somebody else made
     Mutant(

@@ -284,6 +284,15 @@ def test_a_row_of_digits_is_one_picture(run, tmp_path, arguments, size):
     assert Image.open(tmp_path / "row.png").size == size
 
 
+def test_a_folder_of_digits_tells_the_class_of_each_in_its_name(run, tmp_path):
+    assert asked(run, "--digits", "314", "--count", 2, "--seed", 3, "--out", f"{tmp_path}/some/") == 0
+    names = [f"{number:04d}_class{digit}.png" for number, digit in enumerate([3, 1, 4, 3, 1, 4])]
+    assert sorted(path.name for path in (tmp_path / "some").iterdir()) == names
+    expected = runs.sample_images(runs.load_generator(run), 6, 3, np.array([3, 1, 4, 3, 1, 4]))
+    for name, image in zip(names, expected, strict=True):
+        np.testing.assert_array_equal(Image.open(tmp_path / "some" / name), image[..., 0])
+
+
 def test_another_seed_draws_the_same_digits_by_another_hand(run, tmp_path):
     for seed in (0, 1):
         assert asked(run, "--digits", "77", "--seed", seed, "--out", tmp_path / f"{seed}.npz") == 0

@@ -36,7 +36,6 @@ UPPER = {  # what the course teaches, and what each module there may import from
     "evaluator": {"classes", "data", "datasets", "files", "metrics", "neighbours", "untrusted"},
     "plots": set(),
     "gif": {"files"},
-    "arguments": set(),
     "schematics": set(),
     "diagnostics": {"gan", "losses"},
     "doctor": {"files"},
@@ -61,6 +60,7 @@ LOWER = {  # what keeps a run safe: it may use all of the upper floor, and of it
     "runs.plan": ALL | {f"runs.{name}" for name in (*BELOW_PLAN, "recipe", "settings")},
     "runs.training": ALL | {f"runs.{name}" for name in (*BELOW_TRAINING, "recipe", "settings")},
     "runs": set(),  # which imports each of them when it is asked for
+    "arguments": set(),
     "__main__": {"arguments", "doctor", "evaluator", "files", "runs", "runs.settings"},
 }
 IMPORTS = UPPER | LOWER
