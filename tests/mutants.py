@@ -138,8 +138,8 @@ MUTANTS = (
     # the step
     Mutant(
         "gan_tf/gan.py",
-        "self.adversarial_loss.discriminator(critic(real), critic(fake))",
-        "self.adversarial_loss.discriminator(critic(fake), critic(real))",
+        'self.adversarial_loss.discriminator(critic(real, "real"), critic(fake, "fake"))',
+        'self.adversarial_loss.discriminator(critic(fake, "fake"), critic(real, "real"))',
         (f"{GAN}test_the_reported_losses_are_those_of_the_numpy_reference",),
         "real and fake are not swapped in the step",
     ),
@@ -208,8 +208,8 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/gan.py",
-        "            images = self.augment(images, own) if self.augment else images\n",
-        "",
+        'images = self.augment(images, fold(seed, "augmentation", role, index)) if self.augment else images\n',
+        "pass\n",
         (f"{GAN}test_both_players_see_everything_through_the_augmentation",),
         "both players see everything through the augmentation",
     ),
@@ -233,8 +233,8 @@ MUTANTS = (
     # the networks
     Mutant(
         "gan_tf/models.py",
-        'layers.Activation("tanh", dtype="float32"),\n',
-        'layers.Activation("sigmoid", dtype="float32"),\n',
+        'tanh = layers.Activation("tanh", dtype="float32")\n',
+        'tanh = layers.Activation("sigmoid", dtype="float32")\n',
         (f"{MODELS}test_generators_make_images_in_the_range_of_the_data[dcgan_generator-False]",),
         "generated images fill the range of the data, [-1, 1]",
     ),
@@ -283,8 +283,8 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/data.py",
-        "if name not in NAMES:",
-        "if False:",
+        "    raise UsageError(\n",
+        '    return load("digits")\n    raise UsageError(\n',
         (f"{DATA}test_an_unknown_name_is_refused",),
         "an unknown dataset is refused, not replaced by the digits",
     ),
@@ -1059,7 +1059,7 @@ MUTANTS = (
     ),
     # judging
     Mutant(
-        "gan_tf/runs/results.py",
+        "gan_tf/runs/shipped.py",
         "hexdigest()) != digest:",
         "hexdigest()) == '':",
         (f"{EVALUATOR}test_another_generator_in_the_shipped_ones_place_is_named",),
