@@ -225,7 +225,8 @@ class GAN(TwoPlayers):
         index = replicas.replica()[0]
 
         def judge(images, role="other"):
-            images = self.augment(images, fold(seed, "augmentation", role, index)) if self.augment else images
+            if self.augment:
+                images = self.augment(images, fold(seed, "augmentation", role, index))
             outputs = self.discriminator(_inputs(self.discriminator, images, batch), training=True)
             return [tf.cast(output, tf.float32) for output in tf.nest.flatten(outputs)]
 

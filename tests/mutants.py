@@ -53,6 +53,7 @@ SOURCE, FRONT, BENCHMARKS = "tests/test_source.py::", "tests/test_front.py::", "
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 DIAGNOSTICS, DOCTOR = "tests/test_diagnostics.py::", "tests/test_doctor.py::"
 CONDITIONAL, CLASSES = "tests/test_conditional.py::", "tests/test_classes.py::"
+AUGMENT = "tests/test_augment.py::"
 
 MUTANTS = (
     # labels
@@ -208,10 +209,48 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/gan.py",
-        'images = self.augment(images, fold(seed, "augmentation", role, index)) if self.augment else images\n',
-        "pass\n",
+        'images = self.augment(images, fold(seed, "augmentation", role, index))',
+        "pass",
         (f"{GAN}test_both_players_see_everything_through_the_augmentation",),
         "both players see everything through the augmentation",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        'fold(seed, "augmentation", role, index)',
+        'fold(seed, "augmentation", index)',
+        (
+            f"{AUGMENT}test_real_images_and_fakes_of_a_step_draw_apart_from_one_distribution",
+            f"{AUGMENT}test_an_acgan_s_real_images_and_fakes_draw_apart",
+        ),
+        "real images and fakes of a step are augmented by draws of their own",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        'fold(seed, "augmentation", role, index)',
+        'fold(seed, "augmentation", role)',
+        (f"{AUGMENT}test_two_replicas_draw_apart",),
+        "each replica augments by draws of its own",
+    ),
+    Mutant(
+        "gan_tf/augment.py",
+        "return tf.where(inside, moved, tf.zeros((), images.dtype))",
+        "return moved",
+        (f"{AUGMENT}test_translation_moves_each_image_by_whole_pixels[size0-0.125-most0]",),
+        "what comes in where an image was moved is grey",
+    ),
+    Mutant(
+        "gan_tf/augment.py",
+        "    x = tf.cast(images, tf.float32)\n",
+        "    x = images\n",
+        (f"{AUGMENT}test_in_16_bits_the_draws_are_the_same[float16-0.001-colour]",),
+        "an image's mean is not rounded or infinite in 16 bits",
+    ),
+    Mutant(
+        "gan_tf/augment.py",
+        "in_turn(colour, translation, cutout)(",
+        "in_turn(translation, cutout, colour)(",
+        (f"{AUGMENT}test_diffaugment_is_the_papers_policy_in_its_order",),
+        "what is moved in and cut out stays grey",
     ),
     Mutant(
         "gan_tf/replicas.py",
