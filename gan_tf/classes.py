@@ -71,7 +71,9 @@ def why_not(dataset, real_labels: np.ndarray, asked: np.ndarray, probabilities: 
         rarest = min(known, key=lambda label, labels=labels: np.sum(labels == label))
         if (count := fewest(labels, known)) < FEWEST:
             name = _name(rarest, dataset.class_names)
-            return f"classes are not judged each by itself: {name} has {count} {of} images here, and needs {FEWEST}"
+            return (
+                f"classes are not judged each by itself: class {name} has {count} {of} images here, and needs {FEWEST}"
+            )
     return None
 
 
