@@ -152,7 +152,7 @@ def parser() -> argparse.ArgumentParser:
         "runs", metavar="run", nargs="+", type=run_folder, help="one run folder, or several of one dataset"
     )
     evaluate.add_argument(
-        "--count", type=at_least(10), help="images of each kind (default: all test images, 10,000 of MNIST)"
+        "--count", type=at_least(10), help="images of each kind (default: all held-out images, 10,000 of MNIST)"
     )
     evaluate.add_argument("--seed", type=at_least(0), default=0, help="of noise and draws (default: 0)")
     evaluate.set_defaults(command=evaluate_runs)
@@ -242,14 +242,16 @@ def gif_run(options: argparse.Namespace) -> None:
 
 
 def evaluate_runs(options: argparse.Namespace) -> None:
-    """Score generated images against test images, by the shipped evaluator, and write each run's metrics.json.
+    """Score generated images against test images, and write each run's metrics.json.
 
-    Beside them stand what training images and an untrained generator get: the best and the worst that can be expected.
+    Digits are judged by the shipped evaluator, other images by a classifier that is trained on their labels first, or,
+    without labels, by a network of random weights; and all but digits by the images made small, too. Beside the scores
+    stand what training images and an untrained generator get: the best and the worst that can be expected.
     """
-    from gan_tf import evaluator, runs
+    from gan_tf import runs, scores
 
     reports = {str(folder): runs.evaluate(folder, options.count, options.seed) for folder in options.runs}
-    print(evaluator.table(**reports))
+    print(scores.table(**reports))
     print("Written to " + ", ".join(str(folder / "metrics.json") for folder in options.runs))
 
 

@@ -39,7 +39,8 @@ class Memorisation(NamedTuple):
     """Do fakes lie nearer to the training set than held-out rows do?
 
     `z_score` is far below 0 for copies and far above for rows that are unlike the training set. `copied` is the share
-    of fakes nearer to the training set than 99 % of the held-out rows are: 0.01 is expected of new rows.
+    of fakes nearer to the training set than 99 % of the held-out rows are: 0.01 is expected of new rows, and more where
+    fewer than some hundreds are held out (`copied_by_chance`).
     """
 
     z_score: float
@@ -166,7 +167,8 @@ def memorisation(train, held_out, fake) -> Memorisation:
     Args:
         train: features (n, d) of the training set.
         held_out: features (l, d), or their distances (l,) to the nearest training row, which `neighbours.nearest`
-            computes once for many sets of fakes. `copied` rests on the nearest hundredth of them.
+            computes once for many sets of fakes. `copied` rests on the nearest hundredth of them: of fewer than a
+            hundred, on about the nearest one, so that a single odd row decides.
         fake: features (m, d).
     """
     train, fake = _features(train=train, fake=fake)
@@ -184,6 +186,15 @@ def memorisation(train, held_out, fake) -> Memorisation:
 
     copied = fake_distances <= np.quantile(held_out_distances, 0.01)
     return Memorisation(float(z_score), float(copied.mean()))
+
+
+def copied_by_chance(held_out: int) -> float:
+    """Return the share `copied` that is expected of new rows where so many are held out: 0.07 of 16, 0.02 of 100.
+
+    The quantile lies at the place 1 + 0.01 (l − 1) among l ordered distances, and a new one is equally likely to fall
+    into each of the l + 1 gaps between them.
+    """
+    return (1 + 0.01 * (held_out - 1)) / (held_out + 1)
 
 
 def classifier_score(probabilities) -> float:

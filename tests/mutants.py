@@ -53,7 +53,7 @@ SOURCE, FRONT, BENCHMARKS = "tests/test_source.py::", "tests/test_front.py::", "
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 DIAGNOSTICS, DOCTOR = "tests/test_diagnostics.py::", "tests/test_doctor.py::"
 CONDITIONAL, CLASSES = "tests/test_conditional.py::", "tests/test_classes.py::"
-AUGMENT = "tests/test_augment.py::"
+AUGMENT, JUDGES = "tests/test_augment.py::", "tests/test_judges.py::"
 
 MUTANTS = (
     # labels
@@ -1106,29 +1106,29 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/evaluator.py",
-        "if shipped and self.sha256 != SHA256:",
+        "if shipped and sha256 != SHA256:",
         "if False:",
         (f"{OWN}test_another_file_in_the_place_of_the_shipped_evaluator_is_refused",),
         "the shipped evaluator is the one that was shipped",
     ),
     Mutant(
-        "gan_tf/evaluator.py",
-        "held_out = nearest(test.features",
-        "held_out = nearest(real.features",
+        "gan_tf/scores.py",
+        "held_out = distances(test, train)",
+        "held_out = distances(real, train)",
         (f"{EVALUATOR}test_a_report_learns_from_all_test_images_what_near_is",),
         "how near new images are is learned from all test images",
     ),
     Mutant(
-        "gan_tf/evaluator.py",
+        "gan_tf/scores.py",
         "if len(names) > 1:",
         "if False:",
         (f"{EVALUATOR}test_different_evaluators_are_not_compared",),
         "scores of different evaluators are not compared",
     ),
     Mutant(
-        "gan_tf/evaluator.py",
-        "pair = real.features, fake.features",
-        "pair = fake.features, real.features",
+        "gan_tf/scores.py",
+        "pair, of_train = (own, fake.spaces()[space]), train.spaces()[space]",
+        "pair, of_train = (fake.spaces()[space], own), train.spaces()[space]",
         (f"{EVALUATOR}test_scores_tell_reals_from_noise",),
         "real and fake are not swapped in the scores",
     ),
@@ -1138,6 +1138,41 @@ MUTANTS = (
         "functools.partial(self.model, training=True)",
         (f"{EVALUATOR}test_what_it_says_does_not_depend_on_the_batches",),
         "an image is judged by itself, not by the batch that it comes in",
+    ),
+    Mutant(
+        "gan_tf/judges.py",
+        "if (about.recipe, about.dataset_sha256) != (RECIPE, digest):",
+        "if about.recipe != RECIPE:",
+        (f"{JUDGES}test_a_file_that_is_another_is_replaced_and_told",),
+        "a run's evaluator was trained on the run's images",
+    ),
+    Mutant(
+        "gan_tf/judges.py",
+        "layers.Dropout(0.1, seed=0)",
+        "layers.Dropout(0.1)",
+        (f"{JUDGES}test_training_it_draws_nothing_from_the_global_seed_and_is_the_same_twice",),
+        "an evaluator is the same whenever it is trained",
+    ),
+    Mutant(
+        "gan_tf/random_network.py",
+        "centred = whole - whole.sum(axis=(0, 1)) / 9.0",
+        "centred = whole - 127.5",
+        (f"{JUDGES}test_its_filters_do_not_see_brightness",),
+        "the random network sees edges, and not how bright an image is",
+    ),
+    Mutant(
+        "gan_tf/scores.py",
+        "memorisation = metrics.memorisation(of_train, held_out[space], pair[1])",
+        'memorisation = metrics.memorisation(of_train, held_out[""], pair[1])',
+        (f"{JUDGES}test_new_images_of_the_same_kind_are_at_the_floor",),
+        "what is near is learned in the space in which it is asked",
+    ),
+    Mutant(
+        "gan_tf/runs/pictures.py",
+        'self.history.diagnostics.get("memorised", [np.nan])[-1]',
+        'self.history.diagnostics.get("memorised", [np.nan])[0]',
+        (f"{CALLBACKS}test_beside_the_scores_stands_what_diagnostics_found_last",),
+        "beside the scores stands what was measured last",
     ),
     # what a stranger's generator may hold
     Mutant(

@@ -245,6 +245,26 @@ def test_scores_before_every_so_many_steps_and_at_the_end(tmp_path):
     assert read_csv(tmp_path / "scores.csv")["frechet_distance"] == history.scores["frechet_distance"]
 
 
+def test_beside_the_scores_stands_what_diagnostics_found_last():
+    test = {"images": data.to_float(data.load("digits").x_test[:20])}
+    history = callbacks.History(SCHEDULE)
+    scores = pictures.Scores(history, test, every=2, seed=0)
+    measured = In(3, lambda _: history.diagnostics.update(memorised=[0.125, 0.25]))
+    fit(build(), history, measured, scores)
+    assert history.scores["step"] == [0, 2, 4, 6]
+    np.testing.assert_array_equal(history.scores["memorised"], [np.nan, np.nan, 0.25, 0.25])
+
+
+def test_scores_of_a_run_from_before_they_held_what_diagnostics_found_go_on():
+    test, history = {"images": data.to_float(data.load("digits").x_test[:20])}, callbacks.History(SCHEDULE)
+    fit(model := build(), history, pictures.Scores(history, test, every=3, seed=0))
+    del history.scores["memorised"]
+    history.schedule = SCHEDULE._replace(epochs=4)
+    fit(model, history, pictures.Scores(history, test, every=3, seed=0))
+    assert history.scores["step"] == [0, 3, 6, 9, 12]
+    assert np.isnan(history.scores["memorised"]).all()
+
+
 def test_keras_s_own_callbacks_can_watch_the_scores(monkeypatch):
     """Those of the list that come after `Scores`; between two evaluations, the newest counts."""
     distances = [9.0, 5.0, 6.0, 7.0]  # before the training, and after each third step

@@ -1,5 +1,7 @@
 """Scores within each class, on data whose answer is known."""
 
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,72 @@ def test_the_report_names_what_it_judged():
     assert found["test_images_agreement"] == 1.0
     assert found["generator"]["0"].keys() == set(classes.ClassScores._fields)
     assert "training images" in classes.report_table("runs/digits", found)
+
+
+# Names, and classes that have too few images.
+
+
+class Labelled(NamedTuple):
+    """As much of a dataset as these functions look at."""
+
+    y_train: np.ndarray
+    y_test: np.ndarray
+    class_names: tuple[str, ...] = ()
+
+
+DATASET = Labelled(np.arange(3).repeat(40), np.arange(3).repeat(10))
+
+
+def test_classes_stand_under_their_names():
+    names = ("disc", "a name that is longer than any column", "x")
+    asked = {"generator": LABELS, "training_images": LABELS}
+    contestants = {"generator": drawn(1), "training_images": drawn(2)}
+    found = classes.report(REAL, LABELS, contestants, asked, names)
+    assert found["names"] == list(names)
+    assert list(found["generator"]) == ["0", "1", "2"]
+    lines = classes.report_table("runs/own", found).splitlines()[:6]
+    assert [line[:21] for line in lines[2:]] == [f"{name:21}" for name in ("disc", names[1][:20], "x", "mean")]
+    assert len({len(line) for line in lines[1:]}) == 1  # the columns stand below each other
+
+
+def test_nothing_keeps_classes_of_enough_images_from_being_judged():
+    assert classes.why_not(DATASET, DATASET.y_test, DATASET.y_test, REAL.probabilities) is None
+    six = np.arange(3).repeat(6)
+    assert classes.why_not(DATASET, six, six, REAL.probabilities) is None
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"real_labels": np.array([0] * 9 + [1] * 5 + [2] * 6)}, "class 1 has 5 held-out images here, and needs 6"),
+        ({"asked": np.array([0] * 9 + [1] * 9)}, "class 2 has 0 generated images here"),
+        ({"dataset": DATASET._replace(y_train=np.array([0, 1] * 9))}, "class 2 has 0 training images here"),
+        (
+            {"asked": np.array([0] * 9 + [1] * 9), "dataset": DATASET._replace(class_names=("a", "b", "cat"))},
+            "class cat has 0 generated",
+        ),
+        ({"probabilities": None}, "because the evaluator names none"),
+    ],
+)
+def test_why_classes_are_not_judged(changed, line):
+    given = {"dataset": DATASET, "real_labels": DATASET.y_test, "asked": DATASET.y_test, "probabilities": np.ones(1)}
+    assert line in classes.why_not(**given | changed)
+
+
+def test_the_reference_has_enough_images_of_each_class():
+    random, labels = np.random.default_rng(0), np.array([0] * 90 + [1] * 7 + [2] * 30)
+    asked = random.permutation(np.array([0] * 10 + [1] * 9 + [2] * 8))
+    good, bad = np.arange(70, 110), np.arange(27)
+    assert classes.enough_of_each(good, labels, asked, random) is good
+    rows = classes.enough_of_each(bad, labels, asked, random)
+    np.testing.assert_array_equal(labels[rows], asked)
+    once = rows[asked != 1]
+    assert len(np.unique(once)) == len(once)  # of the class with fewer rows than were asked for, some come twice
+
+
+def test_fakes_are_asked_for_as_before_where_that_gives_enough_of_each_class():
+    many = DATASET._replace(y_train=np.arange(3).repeat(400))
+    asked = classes.asked_of(many, 60, seed=0)
+    np.testing.assert_array_equal(asked, np.random.default_rng(0).permutation(many.y_train)[:60])
+    rare = DATASET._replace(y_train=np.array([0] * 500 + [1] * 20 + [2] * 20))
+    np.testing.assert_array_equal(np.bincount(classes.asked_of(rare, 30, seed=0)), [10, 10, 10])

@@ -297,6 +297,8 @@ def test_scores_are_in_tensorboard(scored):
     last = rows(scored / "scores.csv")[-1]
     assert found["frechet_distance", 12] == pytest.approx(float(last["frechet_distance"]), rel=1e-5)
     assert {tag for tag, step in found if step == 5} > {"generator_loss", "discriminator_loss", "smallest_class"}
+    assert last["memorised"] == "nan"  # nothing was measured in 12 steps
+    assert np.isfinite(list(found.values())).all()
 
 
 def last_state(folder) -> dict[str, np.ndarray]:

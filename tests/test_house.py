@@ -33,7 +33,10 @@ UPPER = {  # what the course teaches, and what each module there may import from
     "metrics": {"neighbours"},
     "classes": {"metrics"},
     "conditional": {"checks", "gan"},
-    "evaluator": {"classes", "data", "datasets", "files", "metrics", "neighbours", "untrusted"},
+    "scores": {"classes", "datasets", "metrics", "neighbours"},
+    "evaluator": {"data", "files", "scores", "untrusted"},
+    "random_network": {"data", "evaluator"},
+    "judges": {"data", "datasets", "evaluator", "files", "prepare", "random_network", "scores", "untrusted"},
     "plots": set(),
     "gif": {"files"},
     "schematics": set(),
@@ -43,7 +46,7 @@ UPPER = {  # what the course teaches, and what each module there may import from
 ALL = set(UPPER) - {"__init__"}
 BELOW_TRAINING = ("callbacks", "checkpoints", "devices", "diagnosis", "folder", "history", "pictures", "plan")
 BELOW_TRAINING += ("results", "source")
-BELOW_PLAN = ("checkpoints", "devices", "folder", "results")
+BELOW_PLAN = ("checkpoints", "devices", "folder", "pictures", "results")
 LOWER = {  # what keeps a run safe: it may use all of the upper floor, and of its own what stands here
     "runs.devices": ALL,
     "runs.settings": {"sizes"},  # without TensorFlow
@@ -61,7 +64,7 @@ LOWER = {  # what keeps a run safe: it may use all of the upper floor, and of it
     "runs.training": ALL | {f"runs.{name}" for name in (*BELOW_TRAINING, "recipe", "settings")},
     "runs": set(),  # which imports each of them when it is asked for
     "arguments": set(),
-    "__main__": {"arguments", "doctor", "evaluator", "files", "runs", "runs.settings"},
+    "__main__": {"arguments", "doctor", "files", "scores", "runs", "runs.settings"},
 }
 IMPORTS = UPPER | LOWER
 

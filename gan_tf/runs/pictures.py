@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from gan_tf import data, evaluator, gan, plots
+from gan_tf import data, evaluator, gan, plots, scores
 from gan_tf.files import write_png
 from gan_tf.runs.callbacks import Counting, History, Schedule, Signals
 from gan_tf.runs.folder import RunError
@@ -17,6 +17,7 @@ from gan_tf.runs.folder import RunError
 FRAME_GRID = 25  # images in a frame
 CLASS_ROWS = 5  # of them, where a class has a column
 CLASS_COLUMNS = 10  # at most
+WATCHED = (*scores.WATCHED, "memorised")  # names that `Scores` adds to an epoch's logs
 SERIES = (39, 120_000)  # frame 39, the 40th, is due after so many images: those of a run by default
 
 
@@ -86,7 +87,9 @@ class Scores(Counting):
     """Judge the averaged generator before the training, every so many steps, and at the end. For any `fit`.
 
     The newest scores are in the logs of each epoch for the callbacks that come after this one, so that Keras's own can
-    watch them: `EarlyStopping(monitor="frechet_distance", mode="min")`. The best generator is in `history.best`.
+    watch them: `EarlyStopping(monitor="frechet_distance", mode="min")`. The best generator is in `history.best`. Beside
+    the scores stands `memorised`, the newest that `diagnosis.Diagnostics` measured: how far the discriminator takes
+    held-out images for fakes; nan before the first, and in a `fit` without it.
 
     Args:
         history: keeps the scores; comes before this one in the list. Its folder gets scores.csv and tensorboard/.
@@ -94,13 +97,22 @@ class Scores(Counting):
         every: steps from one evaluation to the next.
         seed: of the noise, the same for each evaluation.
         signals: may cut an evaluation short; it is made up for when the training goes on.
+        judge: looks at the images; by default the shipped evaluator, of digits. `judges.of_dataset` has others.
     """
 
-    def __init__(self, history: History, batch: gan.Batch, every: int, seed: int, signals: Signals | None = None):
+    def __init__(
+        self,
+        history: History,
+        batch: gan.Batch,
+        every: int,
+        seed: int,
+        signals: Signals | None = None,
+        judge: scores.Judge | None = None,
+    ):
         super().__init__()
         self.history, self.batch, self.every, self.seed = history, batch, every, seed
         self.signals = signals or Signals()
-        self.evaluator = evaluator.Evaluator()
+        self.evaluator = judge or evaluator.Evaluator()
         self.real = self.evaluator.extract(data.to_uint8(batch["images"]))
         self.writer = tensorboard_writer(history.folder)
 
@@ -110,6 +122,8 @@ class Scores(Counting):
             raise RunError(f"{self.history.folder} has scores of another evaluator; name another folder")
         self.history.scored_by = self.evaluator.sha256
         scored = self.history.scores.get("step", [])
+        if scored:
+            self.history.scores.setdefault("memorised", [np.nan] * len(scored))  # of a run from before it was there
         if not scored or (scored[-1] != self.step and (self.step % self.every == 0 or self.is_last())):
             self.score(in_turn=self.step % self.every == 0 or not self.is_last())
 
@@ -135,6 +149,7 @@ class Scores(Counting):
             return
         row = {"step": self.step, "images": self.step * self.history.schedule.images}
         row["seconds"] = round(self.history.seconds, 2)
+        found["memorised"] = self.history.diagnostics.get("memorised", [np.nan])[-1]
         row |= {name: round(value, 6) for name, value in found.items()}
         self.history.judge(row, self.model.ema_generator.get_weights(), only_of_the_end=not in_turn)
         if self.history.folder:
@@ -143,7 +158,8 @@ class Scores(Counting):
             losses = {name: column[-1] for name, column in list(self.history.losses.items())[2:]}
             with self.writer.as_default(step=self.step):
                 for name, value in (found | losses).items():
-                    tf.summary.scalar(name, value)
+                    if not np.isnan(value):
+                        tf.summary.scalar(name, value)
             self.writer.flush()
 
 

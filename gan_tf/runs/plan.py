@@ -8,10 +8,11 @@ import keras
 import tensorflow as tf
 
 import gan_tf
-from gan_tf import UsageError, data, evaluator, gan, replicas
+from gan_tf import UsageError, data, gan, replicas
 from gan_tf.files import one_line
 from gan_tf.runs import checkpoints, devices, recipe
 from gan_tf.runs.folder import RunError, differences, of_another_version
+from gan_tf.runs.pictures import WATCHED
 from gan_tf.runs.results import OUTPUTS
 from gan_tf.runs.settings import Settings
 
@@ -114,7 +115,7 @@ def agree(folder: Path, config: dict | None, asked: dict) -> tuple[dict, bool]:
 
 def check_callbacks(callbacks: list[keras.callbacks.Callback], strategy: tf.distribute.Strategy) -> None:
     """Refuse to watch scores on several workers: the first alone makes them, and the others would wait for it."""
-    watching = [each for each in callbacks if getattr(each, "monitor", None) in evaluator.QUICK_SCORES]
+    watching = [each for each in callbacks if getattr(each, "monitor", None) in WATCHED]
     if watching and replicas.several_workers(strategy):
         raise UsageError(
             f"{type(watching[0]).__name__} watches {watching[0].monitor}, which only the first of several workers "

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from gan_tf import UsageError, data, diagnostics, evaluator, gan, gif, players, plots
+from gan_tf import UsageError, classes, data, diagnostics, gan, gif, judges, players, plots, scores
 from gan_tf.files import check_empty, one_line, read_csv, write_json, write_png, write_whole
 from gan_tf.runs import pictures
 from gan_tf.runs.folder import (
@@ -233,19 +233,23 @@ def class_number(folder: str | Path | None, name: str) -> int:
 def evaluate(folder: str | Path, count: int | None = None, seed: int = 0) -> dict:
     """Judge a finished run's generator against its dataset's test images, and write metrics.json.
 
+    The evaluator is the dataset's own (`judges.of_dataset`), trained first where that is not done yet. The classes of a
+    conditional run are judged each by itself where they have enough images; else the report says why not.
+
     Args:
         folder: a finished run.
         count: images of each kind; by default as many as there are test images: 10,000 of MNIST, 297 of the digits.
         seed: of the noise and of the draws.
 
     Returns:
-        The content of metrics.json, for `evaluator.table`.
+        The content of metrics.json, for `scores.table`.
 
     Raises:
         RunError: there is no such run, or its files are damaged, or its dataset was another.
         data.DataError: the dataset cannot be used.
         evaluator.EvaluatorError: the evaluator cannot be used.
-        UsageError: there are not so many test images, or fewer than 10 were asked for, of a conditional run 200.
+        UsageError: there are not so many test images, or fewer than 10 were asked for, of a conditional run 200 where
+            there are as many.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -256,19 +260,20 @@ def evaluate(folder: str | Path, count: int | None = None, seed: int = 0) -> dic
     settings = config["settings"]
     dataset = data.load(settings["dataset"], settings.get("size"), settings.get("channels"))
     check_pictures(folder, config, dataset)
-    if dataset.digest != config["dataset_sha256"]:
+    if (digest := dataset.digest) != config["dataset_sha256"]:
         raise RunError(f"{folder} was trained on other images than {dataset!r}; train it again")
-    count = len(dataset.x_test) if count is None else count
-    labelled = len(generator.inputs) > 1
-    fewest = 200 if labelled else 10  # each class is judged by itself
-    if not fewest <= count <= len(dataset.x_test):
-        raise UsageError(f"count must be from {fewest} to the {len(dataset.x_test)} test images, got {count}")
+    there, labelled = len(dataset.x_test), len(generator.inputs) > 1
+    count = there if count is None else count
+    fewest = 200 if labelled and there >= 200 else 10  # each class is judged by itself
+    if not fewest <= count <= there:
+        raise UsageError(f"count must be from {fewest} to the {there} test images, got {count}")
 
+    judge = judges.of_dataset(dataset, folder, digest=digest)
     keras.utils.set_random_seed(seed)
     untrained = keras.models.clone_model(generator)
-    asked = np.random.default_rng(seed).permutation(dataset.y_train)[:count] if labelled else None
+    asked = classes.asked_of(dataset, count, seed) if labelled else None
     fake, untrained = (gan.sample_images(model, count, seed, asked) for model in (generator, untrained))
-    report = evaluator.report(evaluator.Evaluator(), dataset, fake, untrained, seed, asked)
+    report = scores.report(judge, dataset, fake, untrained, seed, asked, digest)
     with os_errors_in_one_line(folder):
         write_json(folder / "metrics.json", report)
     return report

@@ -12,7 +12,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 import gan_tf
-from gan_tf import UsageError, data, gan
+from gan_tf import UsageError, data, gan, judges
 from gan_tf.files import check_memory, remove_partials, write_json
 from gan_tf.runs import checkpoints, devices, plan, recipe, source
 from gan_tf.runs.callbacks import (
@@ -66,7 +66,8 @@ def train(
     Args:
         folder: a folder that holds a run of the same settings, of as many epochs or fewer, or nothing yet.
         settings: where they leave a choice ("auto", None), an earlier part of the run has made it already.
-        evaluate_every: steps from one evaluation to the next, or None for no evaluation; the training is the same.
+        evaluate_every: steps from one evaluation to the next, or None for no evaluation; the training is the same. Of
+            other images than digits an evaluator is trained first (`judges.of_dataset`).
         checkpoint_every: steps from one checkpoint to the next: what a kill costs at most. The training is the same.
         build: makes the compiled GAN of the settings; a run is continued with the one that it began with.
         callbacks: of your own, called before a checkpoint is written. A run that is continued in the middle of an
@@ -208,7 +209,9 @@ def shown_by(run: Run, history: History, evaluate_every: int | None, signals: Si
     frames = Frames(run.folder, history.schedule, batch, run.settings.seed, columns)
     listed = [frames, TimeLeft(history), ProgressBar(history, run.folder.name)]
     if evaluate_every:
-        listed.insert(0, Scores(history, rows(run, "test", slice(None)), evaluate_every, run.settings.seed, signals))
+        judge = judges.of_dataset(run.dataset, run.folder, tqdm.write, digest=run.config["dataset_sha256"])
+        test = rows(run, "test", slice(None))
+        listed.insert(0, Scores(history, test, evaluate_every, run.settings.seed, signals, judge))
     return listed
 
 
