@@ -115,7 +115,7 @@ def differences(one: Path, other: Path) -> list[str]:
     archives = [checkpoints(folder)[-1] for folder in (one, other)]
     with np.load(archives[0]) as first, np.load(archives[1]) as second:
         names = {name for name in first.files + second.files if "seconds" not in name}
-        found += [n for n in names if n not in first or n not in second or not np.array_equal(first[n], second[n])]
+        found += [n for n in names if n not in first or n not in second or first[n].tobytes() != second[n].tobytes()]
     for name in ("history.csv", "losses.csv"):
         tables = [
             list(csv.DictReader((folder / name).read_text(encoding="utf-8").splitlines())) for folder in (one, other)
