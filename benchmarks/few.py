@@ -21,7 +21,7 @@ from gan_tf.runs.settings import Settings
 ROWS = Path(__file__).with_suffix(".csv")
 SEEDS = range(3)
 IMAGES, DRAWN = 60_000, 1_000
-SCORES = ("valid", "combinations", "untrained_pairs", "outside", "memorised")
+SCORES = ("valid", "combinations", "untrained_pairs", "outside", "twins", "memorised")
 COLUMNS = ("name", "seed", *SCORES)
 
 SHAPES = {
@@ -39,7 +39,7 @@ COLOURS = {
     "black": (30, 30, 30),
 }
 CORNERS = {"top left": (8, 8), "top right": (8, 23), "bottom left": (23, 8), "bottom right": (23, 23)}
-OFFSETS = range(-2, 3)  # pixels, up or down, left or right
+OFFSETS = range(-1, 2)  # pixels, up or down, left or right
 HELD_OUT = [("disc", "red"), ("square", "green"), ("triangle", "blue"), ("cross", "yellow")]
 
 
@@ -155,14 +155,16 @@ def train(name: str, seed: int) -> list[float]:
 def scores(drawn: np.ndarray, trained_on: np.ndarray) -> list[float]:
     """Return the share of sprites among pictures, how many combinations there are among them, and which parts are new.
 
-    Namely the share of pairs of shape and colour that were held out, and of combinations outside the training set.
+    Namely the share of pairs of shape and colour that were held out, and of combinations not in the training set. Last,
+    the share of twins: a picture of the training set has the same shape and colour in the same place.
     """
     valid, facts = read_sprites(drawn)
     facts = facts[valid]
     pairs = {(list(SHAPES).index(s), list(COLOURS).index(c)) for s, c in HELD_OUT}
     new_pairs = np.mean([tuple(fact[:2]) in pairs for fact in facts])
     outside = np.mean([tuple(fact[:3]) not in combinations(trained_on) for fact in facts])
-    return [float(valid.mean()), len(combinations(facts)), float(new_pairs), float(outside)]
+    twins = np.mean([fact in trained_on.tolist() for fact in facts.tolist()])
+    return [float(valid.mean()), len(combinations(facts)), float(new_pairs), float(outside), float(twins)]
 
 
 def main() -> None:

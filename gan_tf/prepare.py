@@ -88,7 +88,7 @@ def load(path: Path, size: int | None = None, channels: int | None = None, seed:
     if len(images) < FEW:
         print(
             f"{title}: {len(images):,} pictures are few: without augmentation a GAN learns them by heart. `evaluate` "
-            "tells copies, and chapter 25 what to do"
+            "tells copies, and chapter 05 what its scores mean"
         )
     labels = None if about["labels"] is None else np.array(about["labels"], np.uint8 if _few(about) else np.uint16)
     train = about["train"]

@@ -45,8 +45,6 @@ class Settings:
         choices=DATASETS,
         or_path=True,
     )
-    size: int | None = setting(None, "the side of the images; by default as they are, or 32", choices=SIZES)
-    channels: int | None = setting(None, "1: grey, 3: colour; by default as they are", choices=(1, 3))
     epochs: int | None = setting(
         None,
         "passes over the training images; by default about 120,000 images in all, 2 of MNIST or 80 of the digits, and "
@@ -56,6 +54,8 @@ class Settings:
     batch_size: int = setting(16, "images of one step of one player", at_least=1)
     seed: int = setting(0, "of weights, order, noise and pictures")
     model: str = setting("dcgan", "convolutional or fully connected networks", choices=("dcgan", "mlp"))
+    size: int | None = setting(None, "the side of the images; by default as they are, or 32", choices=SIZES)
+    channels: int | None = setting(None, "1: grey, 3: colour; by default as they are", choices=(1, 3))
     conditional: bool = setting(False, "learn to draw the class that is asked for, from the dataset's labels")
     classes: int | None = setting(
         None, "how many labels a conditional run knows; by default those of the dataset", at_least=2, below=2**16
