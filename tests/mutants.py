@@ -723,8 +723,8 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/runs/results.py",
-        'if dataset.digest != config["dataset_sha256"]:',
-        "if False:",
+        'if (digest := dataset.digest) != config["dataset_sha256"]:',
+        "if not (digest := dataset.digest):",
         (f"{EVALUATOR}test_runs_that_cannot_be_evaluated",),
         "a run is judged by its own images only",
     ),
