@@ -60,6 +60,7 @@ bench: $(READY)  ## measure speed, growth, kills and time to quality, into bench
 	$(BIN)/python benchmarks/waits.py
 	$(BIN)/python benchmarks/kills.py
 	$(BIN)/python benchmarks/growth.py
+	$(BIN)/python benchmarks/sizes.py
 	$(BIN)/python benchmarks/replicas.py
 	$(BIN)/python benchmarks/recipes.py
 	$(BIN)/python benchmarks/ring.py

@@ -15,7 +15,7 @@ from PIL import Image
 from report import machine, write_section
 from tqdm import tqdm
 
-from gan_tf import data, plots, runs
+from gan_tf import data, gif, plots, runs
 from gan_tf.runs import recipe
 
 HERE = Path(__file__).resolve().parent
@@ -94,11 +94,11 @@ def main() -> None:
     middle = {name: statistics.median(values) for name, values in measured.items()}
     with tempfile.TemporaryDirectory() as folder:
         grids = np.random.default_rng(0).integers(0, 256, (10, 25, 28, 28)).astype(np.uint8)
-        frames = [plots.image_grid(grids[i % 10]).repeat(2, axis=0).repeat(2, axis=1) for i in range(100)]
+        frames = [plots.enlarge(plots.image_grid(grids[i % 10]), 2) for i in range(100)]
         digits = [plots.image_grid(dataset.x_train[25 * i : 25 * i + 25]) for i in range(100)]
-        digits = [plots.add_caption(frame.repeat(2, axis=0).repeat(2, axis=1), "images seen") for frame in digits]
-        gif = seconds_of(lambda: plots.write_gif(Path(folder) / "a.gif", digits))
-        noise = seconds_of(lambda: plots.write_gif(Path(folder) / "b.gif", frames))
+        digits = [gif.add_caption(plots.enlarge(frame, 2), "images seen") for frame in digits]
+        of_digits = seconds_of(lambda: gif.write_gif(Path(folder) / "a.gif", digits))
+        noise = seconds_of(lambda: gif.write_gif(Path(folder) / "b.gif", frames))
         assert Image.open(Path(folder) / "a.gif").n_frames == 100
         generator = runs.pretrained_generator()
         sample = statistics.median(seconds_of(lambda: runs.sample_images(generator, 10_000, 0)) for _ in range(3))
@@ -107,7 +107,7 @@ def main() -> None:
         f"({middle['gan_tf']:.2f} s against {middle['tensorflow']:.2f} s)",
         "from start to the end of the first step": f"{middle['first']:.1f} s",
         "input pipeline alone": f"{middle['pipeline']:,.0f} images/s",
-        "GIF of 100 frames of 25 digits": f"{gif:.2f} s (of noise: {noise:.2f} s)",
+        "GIF of 100 frames of 25 digits": f"{of_digits:.2f} s (of noise: {noise:.2f} s)",
         "10,000 samples, drawn": f"{sample:.1f} s",
         "peak memory, the tutorial's networks, 40 steps of 256": f"{middle['ours']:,.0f} MB; the tutorial's script "
         f"{middle['tutorial']:,.0f} MB",

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from gan_tf import classes, data, evaluator, runs
-from gan_tf.runs import results
+from gan_tf.runs import shipped
 
 
 def arguments_of(generator: keras.Model) -> dict:
@@ -46,15 +46,15 @@ if __name__ == "__main__":
         sys.exit("usage: python data/make_generator.py RUN")
     trained = runs.load_generator(sys.argv[1])
     conditional = len(trained.inputs) > 1
-    path, name = (results.CONDITIONAL, "CONDITIONAL_SHA256") if conditional else (runs.PRETRAINED, "PRETRAINED_SHA256")
+    path, name = (shipped.CONDITIONAL, "CONDITIONAL_SHA256") if conditional else (runs.PRETRAINED, "PRETRAINED_SHA256")
 
     weights = {f"{i:02d}": weight.astype(np.float16) for i, weight in enumerate(trained.get_weights())}
     np.savez_compressed(path, arguments=np.array(json.dumps(arguments_of(trained))), **weights)
     print(f"{path.name}: {path.stat().st_size:,} bytes")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if digest != getattr(results, name):
-        print(f"say {name} = {digest!r} in gan_tf/runs/results.py, which refuses it else; data/README.md, too")
-        setattr(results, name, digest)
-    mnist, shipped = data.load("mnist"), runs.pretrained_generator(conditional)
-    for title, generator in (("32 bits", trained), ("16 bits", shipped)):
+    if digest != getattr(shipped, name):
+        print(f"say {name} = {digest!r} in gan_tf/runs/shipped.py, which refuses it else; data/README.md, too")
+        setattr(shipped, name, digest)
+    mnist, rounded = data.load("mnist"), runs.pretrained_generator(conditional)
+    for title, generator in (("32 bits", trained), ("16 bits", rounded)):
         print(f"in {title}: {scores(generator, mnist)}")

@@ -2,14 +2,15 @@
 
 import argparse
 import dataclasses
+import math
 import os
 import shlex
 import sys
 import time
-from pathlib import Path
 from typing import NoReturn
 
 from gan_tf import Error, UsageError
+from gan_tf.arguments import at_least, digits, pictures, run_folder, with_suffix
 from gan_tf.runs.settings import Settings, parsed
 
 EPILOG = """\
@@ -21,6 +22,7 @@ examples:
   python -m gan_tf train runs/more --from runs/dcgan --seed 1       another run, from the networks of this one
   python -m gan_tf sample --digits 2026 --out year.png              four digits by the generator that ships
   python -m gan_tf sample runs/dcgan --count 100 --seed 1 --out samples.png
+  python -m gan_tf sample runs/dcgan --count 1000 --out samples/    a picture each, in a new folder
   python -m gan_tf gif runs/dcgan --out progress.gif
   python -m gan_tf evaluate runs/dcgan               score it, write runs/dcgan/metrics.json
   python -m gan_tf doctor runs/dcgan                 say what its diagnostics show, and what to try
@@ -126,13 +128,15 @@ def parser() -> argparse.ArgumentParser:
     asked.add_argument(
         "--digit", type=at_least(0), help="the digit to draw, by a conditional run (default: an even mix)"
     )
+    asked.add_argument("--class", dest="name", metavar="NAME", help="the class to draw, by its folder's name or number")
     asked.add_argument("--digits", type=digits, help="the digits to draw, as 3141592653, in a row")
     sample.add_argument("--seed", type=at_least(0), default=0, help="of the noise (default: 0)")
     sample.add_argument(
         "--out",
-        type=with_suffix(".png", ".npz"),
+        type=pictures,
         default="samples.png",
-        help="a .png grid, or .npz with `images` uint8 (n, 28, 28, 1) (default: samples.png)",
+        help="a .png grid; .npz with `images` uint8 (n, height, width, 1 or 3); or FOLDER/, new or empty, for a PNG of "
+        "each image, named by its number and its class, as 0007_class3.png (default: samples.png)",
     )
     sample.set_defaults(command=sample_run)
 
@@ -217,12 +221,15 @@ def sample_run(options: argparse.Namespace) -> None:
 
     asked, columns = options.digits or [], len(options.digits or []) or None
     count = (options.count or 1) * len(asked) if asked else options.count or 100
-    files.check_memory(4000 * count, f"drawing {count} images")  # z, uint8, and a copy of these
+    number = options.digit if options.name is None else runs.class_number(options.run, options.name)
+    files.check_empty(options.out)
     generator = runs.load_generator(options.run) if options.run else runs.pretrained_generator(conditional=True)
-    labels = runs.asked_labels(generator, asked if options.digit is None else [options.digit], count)
+    values = math.prod(side or 1 for side in generator.output_shape[1:])  # None: one that is not known before
+    files.check_memory(5 * values * count, f"drawing {count} images")  # uint8, and copies of these
+    labels = runs.asked_labels(generator, asked if number is None else [number], count)
 
     images = runs.sample_images(generator, count, options.seed, labels)
-    runs.write_images(options.out, images, labels, columns, enlarged=4 if asked else 1)
+    runs.write_images(options.out, images, labels, columns, enlarged=max(1, 128 // images.shape[2]) if asked else 1)
     print(f"{count} images are at {options.out}")
 
 
@@ -253,46 +260,6 @@ def doctor_run(options: argparse.Namespace) -> None:
     from gan_tf.doctor import read, report
 
     print(report(read(options.run)))
-
-
-def run_folder(text: str) -> Path:
-    """Return a path that is not empty: Python would take that for the current folder."""
-    if not text.strip():
-        raise argparse.ArgumentTypeError("must be a folder's name, got nothing")
-    return Path(text)
-
-
-def at_least(lowest: int):
-    """Return a parser of whole numbers from `lowest` to 2^31 - 1."""
-
-    def whole_number(text: str) -> int:
-        number = int(text)
-        if not lowest <= number < 2**31:
-            raise argparse.ArgumentTypeError(f"must be a whole number from {lowest} to 2147483647, got {text}")
-        return number
-
-    return whole_number
-
-
-def digits(text: str) -> tuple[int, ...]:
-    """Return the digits of a text, as 2026."""
-    if not text.isascii() or not text.isdigit() or len(text) > 1000:
-        raise argparse.ArgumentTypeError(f"must be digits, as 2026, got {text!r:.50}")
-    return tuple(map(int, text))
-
-
-def with_suffix(*suffixes: str):
-    """Return a parser of paths that end in one of `suffixes` and whose folder can be written."""
-
-    def path(text: str) -> Path:
-        if Path(text).suffix not in suffixes:
-            raise argparse.ArgumentTypeError(f"must end in {' or '.join(suffixes)}, got {text}")
-        folder = Path(text).parent
-        if not folder.is_dir() or not os.access(folder, os.W_OK):
-            raise argparse.ArgumentTypeError(f"{folder} is not a folder that can be written")
-        return Path(text)
-
-    return path
 
 
 if __name__ == "__main__":

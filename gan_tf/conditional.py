@@ -118,7 +118,7 @@ class ACGAN(gan.GAN):
     def discriminator_objective(self, batch: Batch, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Return what the discriminator minimises: its half of the loss, and both class losses."""
         judge = self.judge(batch, seed)
-        (real_logits, real_classes), (fake_logits, fake_classes) = judge(batch["images"]), judge(fake)
+        (real_logits, real_classes), (fake_logits, fake_classes) = judge(batch["images"], "real"), judge(fake, "fake")
 
         loss = self.adversarial_loss.discriminator(real_logits, fake_logits)
         loss += self.class_weight * (cross_entropy(batch, real_classes) + cross_entropy(batch, fake_classes))
@@ -127,8 +127,8 @@ class ACGAN(gan.GAN):
     def generator_objective(self, batch: Batch, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Return what the generator minimises: its half of the loss, and the fakes' class loss."""
         judge = self.judge(batch, seed)
-        real_logits = judge(batch["images"])[0] if self.adversarial_loss.paired else None
-        fake_logits, fake_classes = judge(fake)
+        real_logits = judge(batch["images"], "real")[0] if self.adversarial_loss.paired else None
+        fake_logits, fake_classes = judge(fake, "fake")
 
         class_loss = cross_entropy(batch, fake_classes)
         self.log("class_loss", class_loss)

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from gan_tf import UsageError, datasets, prepare
+from gan_tf import UsageError, datasets, prepare, resize
 from gan_tf.datasets import DataError, Dataset
 
 __all__ = ["DataError", "Dataset", "batches", "load", "to_float", "to_uint8"]
@@ -45,7 +45,7 @@ def load(name: str | Path = "auto", size: int | None = None, channels: int | Non
 
     if name in NAMES:
         dataset = datasets.load_bundled() if name == "digits" else datasets.load_published(name)
-        return prepare.fitted_dataset(dataset, size, channels)
+        return resize.fitted_dataset(dataset, size, channels)
 
     is_path = isinstance(name, str | os.PathLike) and str(name).strip()
     if is_path and (os.path.isdir(name) or (Path(name).suffix == ".npz" and os.path.isfile(name))):

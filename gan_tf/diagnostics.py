@@ -27,8 +27,8 @@ def look(model: gan.GAN, batch: Batch, held_out: Batch, seed: tf.Tensor) -> Meas
     with model.unchanged():
         fake = model.generator(model.generator_inputs(batch, seed), training=True)
         critic = model.critic(batch, seed)
-        logits = {"real": critic(batch["images"]), "fake": critic(fake)}
-        logits["held_out"] = model.critic(held_out, seed)(held_out["images"])
+        logits = {"real": critic(batch["images"], "real"), "fake": critic(fake, "fake")}
+        logits["held_out"] = model.critic(held_out, seed)(held_out["images"], "held-out")
 
     found = {f"{name}_logits": tf.reshape(value, [-1]) for name, value in logits.items()}
     return found | {"fake": tf.cast(fake, tf.float32)}

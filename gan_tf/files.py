@@ -119,6 +119,14 @@ def check_memory(needed: int, what: str) -> None:
         )
 
 
+def check_empty(folder: Path) -> None:
+    """Refuse, as a UsageError, a folder that holds files; hidden ones, as systems leave them, do not count."""
+    from gan_tf import UsageError  # as above
+
+    if folder.is_dir() and any(not entry.name.startswith(".") for entry in folder.iterdir()):
+        raise UsageError(f"{folder} is not empty; name a new folder, or empty it")
+
+
 def write_json(path: str | Path, content: dict) -> None:
     """Write an object that people can read, too, whole or not at all."""
     write_whole(path, lambda file: file.write(json.dumps(content, indent=2).encode() + b"\n"))
@@ -139,5 +147,5 @@ def read_csv(path: str | Path) -> dict[str, list[float]]:
 
 
 def write_png(path: str | Path, image: np.ndarray) -> None:
-    """Write a uint8 image (height, width), whole or not at all."""
+    """Write a uint8 image, (height, width) or (height, width, 3), whole or not at all."""
     write_whole(path, lambda file: Image.fromarray(image).save(file, format="png"))

@@ -5,7 +5,6 @@ dict: `images`, and `labels` where the networks are conditional.
 """
 
 import warnings
-import zlib
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ import tensorflow as tf
 
 from gan_tf import UsageError, checks, data, losses, optimizers, players, replicas
 from gan_tf.checks import Batch
+from gan_tf.seeds import fold
 from gan_tf.two_players import TwoPlayers
 
 # Keras says so at every `fit` on a `tf.data.Dataset`, which is the only kind that this package makes.
@@ -30,14 +30,6 @@ def sample_latent(count: int, latent_dim: int, seed) -> tf.Tensor:
     return tf.random.stateless_normal((count, latent_dim), seed)
 
 
-def fold(seed, *words: str | int) -> tf.Tensor:
-    """Derive a seed for one use from the seed of all: `fold(seed, "noise")` has nothing to do with any other word."""
-    for word in words:
-        number = zlib.crc32(word.encode()) & 0x7FFFFFFF if isinstance(word, str) else word
-        seed = tf.random.experimental.stateless_fold_in(seed, number)
-    return seed
-
-
 def sample_images(generator: keras.Model, count: int, seed: int, labels=None) -> np.ndarray:
     """Draw uint8 images (count, ...) of a generator of z or, with labels (count,), of [z, labels]; 500 at a time."""
     if len(generator.inputs) != (1 if labels is None else 2):
@@ -51,8 +43,8 @@ def sample_images(generator: keras.Model, count: int, seed: int, labels=None) ->
 class Penalty(NamedTuple):
     """What the discriminator's loss has beside the game: `weight * of(critic, real, fake, seed)`, a scalar.
 
-    `critic` maps images to logits. A lazy penalty is computed in every `every`-th step only, and then `every` times as
-    large (Karras et al. 2020, appendix B).
+    `critic` maps images to logits, see `GAN.judge`. A lazy penalty is computed in every `every`-th step only, and then
+    `every` times as large (Karras et al. 2020, appendix B).
     """
 
     of: Callable[[Callable, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
@@ -128,7 +120,8 @@ class GAN(TwoPlayers):
             discriminator_optimizer: likewise.
             loss: a pair from `gan_tf.losses`, its name, or your own.
             penalties: of the discriminator, each (of, weight) or (of, weight, every), see `Penalty`.
-            augment: a differentiable function of (images, seed) through which the discriminator sees everything.
+            augment: a differentiable function of (images, seed), as those of `gan_tf.augment`, through which the
+                discriminator sees everything, real and fake.
             critic_steps: steps of the discriminator for each of the generator; a batch is cut into as many parts.
             steps_per_execution: train steps for each call from Python, and of the callbacks.
             run_eagerly: take each step as Python, to look into it.
@@ -209,26 +202,31 @@ class GAN(TwoPlayers):
     def discriminator_objective(self, batch: Batch, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Return what the discriminator minimises: its half of the loss, and its penalties."""
         real, critic = batch["images"], self.critic(batch, seed)
-        loss = self.adversarial_loss.discriminator(critic(real), critic(fake))
+        loss = self.adversarial_loss.discriminator(critic(real, "real"), critic(fake, "fake"))
         return loss + self._penalty(critic, real, fake, seed)
 
     def generator_objective(self, batch: Batch, fake: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         """Return what the generator minimises: its half of the loss."""
         critic = self.critic(batch, seed)
-        real_logits = critic(batch["images"]) if self.adversarial_loss.paired else None
-        return self.adversarial_loss.generator(real_logits, critic(fake))
+        real_logits = critic(batch["images"], "real") if self.adversarial_loss.paired else None
+        return self.adversarial_loss.generator(real_logits, critic(fake, "fake"))
 
-    def critic(self, batch: Batch, seed: tf.Tensor) -> Callable[[tf.Tensor], tf.Tensor]:
+    def critic(self, batch: Batch, seed: tf.Tensor) -> Callable[..., tf.Tensor]:
         """Return the function from images to logits: the first of what `judge` gives."""
         judge = self.judge(batch, seed)
-        return lambda images: judge(images)[0]
+        return lambda images, role="other": judge(images, role)[0]
 
-    def judge(self, batch: Batch, seed: tf.Tensor) -> Callable[[tf.Tensor], list[tf.Tensor]]:
-        """Return the function from images to the discriminator's outputs: augmented, beside the batch's labels."""
-        own = fold(seed, "augmentation", replicas.replica()[0])
+    def judge(self, batch: Batch, seed: tf.Tensor) -> Callable[..., list[tf.Tensor]]:
+        """Return the function from images to the discriminator's outputs: augmented, beside the batch's labels.
 
-        def judge(images):
-            images = self.augment(images, own) if self.augment else images
+        Its second argument says what the images are, "real" or "fake": each role has an augmentation of its own draws,
+        and images of no role, such as a penalty's, have others. Within a step the same role draws the same.
+        """
+        index = replicas.replica()[0]
+
+        def judge(images, role="other"):
+            if self.augment:
+                images = self.augment(images, fold(seed, "augmentation", role, index))
             outputs = self.discriminator(_inputs(self.discriminator, images, batch), training=True)
             return [tf.cast(output, tf.float32) for output in tf.nest.flatten(outputs)]
 

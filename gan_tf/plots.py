@@ -1,24 +1,18 @@
-"""Arrays -> figures, grids and GIFs. Nothing here trains.
+"""Arrays -> figures and grids. Nothing here trains.
 
-Images are uint8 (n, height, width, 1) or (n, height, width), frames (height, width) or (height, width, 3), in
-[0, 255]. The column of a history that `x` names is the horizontal axis; `axes` is where to draw, else a new figure.
+Images are uint8 in [0, 255], of any size: grey (n, height, width, 1) or (n, height, width), in colour (n, height,
+width, 3). The column of a history that `x` names is the horizontal axis; `axes` is where to draw, else a new figure.
 """
 
 import math
-from pathlib import Path
 
-import imageio.v3 as iio
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import LinearSegmentedColormap, to_rgba_array
-from PIL import Image, ImageDraw, ImageFont
-
-from gan_tf.files import write_whole
 
 REAL_COLOUR = "#1f77b4"
 FAKE_COLOUR = "#ff7f0e"
-CAPTION_HEIGHT = 20
-SHADES = (256, 128, 64, 32, 16, 8, 4)  # of each colour, from which a GIF takes as many as its size allows
+LARGEST = (10.0, 20.0)  # inches of a grid's figure: width and height
 REAL_DOT = "#0b3c6b"
 FAKE_DOT = "#b03000"
 BELIEF = LinearSegmentedColormap.from_list("belief", ["#ffb26e", "white", "#79add2"], N=9)  # D(x) from 0 to 1
@@ -28,47 +22,57 @@ PLAYERS_COLOURS = np.round(
 
 
 def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
-    """Lay images out in rows, about as many as columns by default; cells without an image are black."""
-    images = _grey_images(images)
-    count, height, width = images.shape
+    """Lay images out in rows, about as many as columns by default; cells without an image are black.
+
+    Returns:
+        uint8 (height, width), or (height, width, 3) of images in colour.
+    """
+    images = _with_channels(images)
+    count, height, width, channels = images.shape
     columns = math.ceil(math.sqrt(count)) if columns is None else columns
     if columns < 1:
         raise ValueError(f"columns must be at least 1, got {columns}")
 
     rows = math.ceil(count / columns)
-    cells = np.zeros((rows * columns, height, width), np.uint8)
+    cells = np.zeros((rows * columns, height, width, channels), np.uint8)
     cells[:count] = images
-    return cells.reshape(rows, columns, height, width).swapaxes(1, 2).reshape(rows * height, columns * width)
+    grid = cells.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    grid = grid.reshape(rows * height, columns * width, channels)
+    return grid if channels == 3 else grid[..., 0]
 
 
-def _grey_images(images: np.ndarray) -> np.ndarray:
-    """Return images as (n, height, width), or say why they are none."""
+def _with_channels(images: np.ndarray) -> np.ndarray:
+    """Return images as (n, height, width, 1 or 3), or say why they are none."""
     images = np.asarray(images)
-    _check_uint8(images, "images")
-    if images.ndim == 4 and images.shape[-1] == 1:
-        images = images[..., 0]
-    if images.ndim != 3 or len(images) == 0:
-        raise ValueError(f"images must be (n, height, width, 1) with n of at least 1, got {images.shape}")
-    return images
+    if images.dtype != np.uint8:
+        raise TypeError(f"images must be uint8 in [0, 255], got {images.dtype}; data.to_uint8 converts")
+    if not (images.ndim == 3 or (images.ndim == 4 and images.shape[3] in (1, 3))) or len(images) == 0:
+        raise ValueError(f"images must be (n, height, width, 1 or 3) with n of at least 1, got {images.shape}")
+    return images[..., np.newaxis] if images.ndim == 3 else images
 
 
-def _check_uint8(array: np.ndarray, name: str) -> None:
-    if array.dtype != np.uint8:
-        raise TypeError(f"{name} must be uint8 in [0, 255], got {array.dtype}; data.to_uint8 converts")
+def enlarge(image: np.ndarray, times: int) -> np.ndarray:
+    """Make a square of so many times as many pixels of each pixel of an image (height, width) or (height, width, 3)."""
+    return image.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def plot_images(images: np.ndarray, title: str = "", columns: int | None = None, row_names=()) -> plt.Figure:
-    """Draw a grid of images at about three screen pixels a pixel, its rows named on the left."""
-    grid = image_grid(images, columns)
-    width = grid.shape[1] / 60 + 1.2 * bool(row_names)
-    figure, axes = plt.subplots(figsize=(width, grid.shape[0] / 60 + 0.4 * bool(title)))
+    """Draw a grid of images, its rows named on the left.
 
-    axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+    A pixel gets about three screen pixels, or less, so that the figure has at most 10 by 20 inches.
+    """
+    grid = image_grid(images, columns)
+    height, width = grid.shape[:2]
+    names, heading = 1.2 * bool(row_names), 0.4 * bool(title)
+    inches = min(1 / 60, (LARGEST[0] - names) / width, (LARGEST[1] - heading) / height)
+    figure, axes = plt.subplots(figsize=(width * inches + names, height * inches + heading))
+
+    axes.imshow(grid, cmap="gray", vmin=0, vmax=255, interpolation="nearest" if inches == 1 / 60 else "antialiased")
     axes.set_title(title)
     axes.set_frame_on(False)
     axes.tick_params(length=0)
     axes.set_xticks([])
-    axes.set_yticks((np.arange(len(row_names)) + 0.5) * len(grid) / max(1, len(row_names)), row_names)
+    axes.set_yticks((np.arange(len(row_names)) + 0.5) * height / max(1, len(row_names)), row_names)
     figure.tight_layout()
     return figure
 
@@ -233,68 +237,3 @@ def plot_discriminators(x, real_density, fake_density, probabilities: dict, titl
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.15), ncols=2)
     figure.tight_layout()
     return figure
-
-
-def add_caption(image: np.ndarray, caption: str) -> np.ndarray:
-    """Return a grey frame with a line of white text on black below it."""
-    canvas = Image.new("L", (image.shape[1], image.shape[0] + CAPTION_HEIGHT))
-    canvas.paste(Image.fromarray(image))
-    ImageDraw.Draw(canvas).text((4, image.shape[0] + 3), caption, fill=255, font=ImageFont.load_default(13))
-    return np.asarray(canvas)
-
-
-def write_gif(
-    path: str | Path,
-    frames: list[np.ndarray],
-    *,
-    frame_seconds: float = 0.15,
-    hold_seconds: float = 2.0,
-    max_bytes: float = math.inf,
-) -> None:
-    """Write frames as an endless GIF that rests on its last frame.
-
-    Where it would have more than `max_bytes`, it gets fewer shades of each colour (128, 64, ... 4), then half as many
-    frames in the same time, and so on. What is too large even so is written as small as it gets, and a line says so.
-    """
-    frames = _checked_frames(frames)
-    milliseconds = np.full(len(frames), 1000 * frame_seconds)
-    milliseconds[-1] = 1000 * hold_seconds
-
-    content = _encode_within(max_bytes, frames, milliseconds)
-    write_whole(path, lambda file: file.write(content))
-    if len(content) > max_bytes:
-        print(f"{path} has {len(content):,} bytes, more than {max_bytes:,}: it could not be made smaller")
-
-
-def _encode_within(max_bytes: float, frames: np.ndarray, milliseconds: np.ndarray) -> bytes:
-    """Return a GIF of as many frames, and then as many shades, as the size allows; or of the fewest."""
-    while True:
-        for shades in SHADES:
-            content = _encode(_with_shades(frames, shades), milliseconds)
-            if len(content) <= max_bytes:
-                return content
-
-        if len(frames) <= 2:
-            return content
-
-        kept = sorted({*range(0, len(frames), 2), len(frames) - 1})
-        frames, milliseconds = frames[kept], np.add.reduceat(milliseconds, kept)
-
-
-def _checked_frames(frames: list[np.ndarray]) -> np.ndarray:
-    """Return frames as one array, or say why they are none."""
-    if not frames:
-        raise ValueError("a GIF needs at least one frame")
-    frames = np.stack(frames)
-    _check_uint8(frames, "frames")
-    return frames
-
-
-def _with_shades(frames: np.ndarray, shades: int) -> np.ndarray:
-    """Round each colour to the nearest of so many, evenly from 0 to 255."""
-    return (np.round(frames * ((shades - 1) / 255)) * (255 / (shades - 1))).round().astype(np.uint8)
-
-
-def _encode(frames: np.ndarray, milliseconds: np.ndarray) -> bytes:
-    duration = list(milliseconds) if len(frames) > 1 else milliseconds[0]  # Pillow takes no list for a single frame
-    return iio.imwrite("<bytes>", frames, extension=".gif", duration=duration, loop=0)

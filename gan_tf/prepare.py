@@ -1,6 +1,7 @@
 """Pictures of any kind and size -> a dataset of uint8 squares, kept in a cache, with a part held out for evaluation."""
 
 import contextlib
+import functools
 import hashlib
 import json
 import os
@@ -12,12 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock
-from PIL import Image
 from tqdm import tqdm
 
 from gan_tf import UsageError, datasets
 from gan_tf.datasets import DataError, Dataset
-from gan_tf.files import one_line, write_json
+from gan_tf.files import one_line, write_json, write_whole
 from gan_tf.folders import Source, look, names_of
 from gan_tf.resize import fitted, is_grey
 from gan_tf.sizes import SIZES, check_size
@@ -37,6 +37,14 @@ class Shape(NamedTuple):
 
     size: int
     channels: int
+
+
+class Request(NamedTuple):
+    """What was asked for."""
+
+    size: int | None
+    channels: int | None
+    seed: int
 
 
 def check(size: int | None, channels: int | None) -> None:
@@ -62,17 +70,16 @@ def load(path: Path, size: int | None = None, channels: int | None = None, seed:
     """
     check(size, channels)
     source = look(path)
-    key = _key(source, size, channels, seed)
-    cache = cache_folder()
-    if (found := _read(cache / key)) is None:
-        with _told(cache):
-            cache.mkdir(parents=True, exist_ok=True)
-            with FileLock(cache / f"{key}.lock"):  # of two that prepare the same at once, one waits for the other
-                if _read(cache / key) is None:
-                    _prepare(source, Request(size, channels, seed), cache / key)
-        found = _read(cache / key)
+    place = cache_folder() / _key(source, Request(size, channels, seed))
+    if (found := _read(place)) is None:
+        with _told(place.parent):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(f"{place}.lock"):  # of two that prepare the same at once, one waits for the other
+                if _read(place) is None:
+                    _prepare(source, Request(size, channels, seed), place)
+        found = _read(place)
     if found is None:
-        raise DataError(f"{cache / key} changed while it was read; delete it and load again")
+        raise DataError(f"{place} changed while it was read; delete it and load again")
 
     images, about = found
     title = path.name or str(path)
@@ -97,22 +104,14 @@ def _few(about: dict) -> bool:
     return max(about["labels"]) < 256
 
 
-class Request(NamedTuple):
-    """What was asked for."""
-
-    size: int | None
-    channels: int | None
-    seed: int
-
-
 def cache_folder() -> Path:
     """Return where prepared pictures are kept: $GAN_TF_CACHE, or `.prepared` in `data/`."""
     return Path(os.environ.get("GAN_TF_CACHE") or datasets.DATA_DIR / ".prepared")
 
 
-def _key(source: Source, size: int | None, channels: int | None, seed: int) -> str:
+def _key(source: Source, asked: Request) -> str:
     """Return a name for what is made of these files: by their paths and content, and by what was asked for."""
-    hashed = hashlib.sha256(json.dumps([METHOD, size, channels, seed]).encode())
+    hashed = hashlib.sha256(json.dumps([METHOD, *asked]).encode())
     for name, digest in zip(source.names, source.digests, strict=True):
         hashed.update(os.fsencode(f"{name}\0{digest}\0"))
     for name in source.unusable:
@@ -134,6 +133,8 @@ def _told(cache: Path):
 def _read(place: Path) -> tuple[np.ndarray, dict] | None:
     """Return the images, mapped, train before test, and what is known of them; None where they are not whole."""
     try:
+        if place.is_file():  # what was asked for without a size is what was asked for with one
+            place = place.with_name(place.read_text(encoding="utf-8"))
         about = json.loads((place / "about.json").read_text(encoding="utf-8"))
         shape = (about["count"], about["size"], about["size"], about["channels"])
         about["labels"], about["train"], about["notes"], about["class_names"]
@@ -145,27 +146,39 @@ def _read(place: Path) -> tuple[np.ndarray, dict] | None:
 
 
 def _prepare(source: Source, asked: Request, place: Path) -> None:
-    """Make all pictures alike, and store them whole or not at all."""
+    """Make all pictures alike, and store them whole or not at all; under a more exact name where there is one."""
+    key_of = functools.partial(_key, source._replace(unusable=dict(source.unusable)))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow warns of what it can repair
+        source, shape = _settled(source, asked)
+        exact = place.with_name(key_of(Request(*shape, asked.seed)))
+        if exact != place:
+            with FileLock(f"{exact}.lock"):
+                if _read(exact) is None:
+                    _make(source, shape, asked.seed, exact)
+            write_whole(place, lambda file: file.write(exact.name.encode()))
+        else:
+            _make(source, shape, asked.seed, exact)
+
+
+def _make(source: Source, shape: Shape, seed: int, place: Path) -> None:
     making = place.with_suffix(".making")
     for left in (making, place):  # of a process that was killed, or damaged
         if left.exists():
             shutil.rmtree(left)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow warns of what it can repair
-        source, shape = _settled(source, asked)
-        needed = 2 * len(source.names) * shape.size**2 * shape.channels
-        if (free := shutil.disk_usage(place.parent).free) < needed:
-            raise DataError(
-                f"{place.parent} has {free / 1e9:.1f} GB left, and the prepared pictures need {needed / 1e9:.1f} GB "
-                "meanwhile; make room, set GAN_TF_CACHE to another folder, or ask for a smaller --size"
-            )
-        making.mkdir()
-        try:
-            _store(source, shape, asked.seed, making)
-            making.rename(place)
-        except BaseException:
-            shutil.rmtree(making, ignore_errors=True)
-            raise
+    needed = 2 * len(source.names) * shape.size**2 * shape.channels
+    if (free := shutil.disk_usage(place.parent).free) < needed:
+        raise DataError(
+            f"{place.parent} has {free / 1e9:.1f} GB left, and the prepared pictures need {needed / 1e9:.1f} GB "
+            "meanwhile; make room, set GAN_TF_CACHE to another folder, or ask for a smaller --size"
+        )
+    making.mkdir()
+    try:
+        _store(source, shape, seed, making)
+        making.rename(place)
+    except BaseException:
+        shutil.rmtree(making, ignore_errors=True)
+        raise
 
 
 def _settled(source: Source, asked: Request) -> tuple[Source, Shape]:
@@ -279,16 +292,3 @@ def split(count: int, labels: np.ndarray | None, seed: int, class_names=()) -> t
         raise DataError(f"{len(np.unique(labels))} classes for {count} pictures: most have one; give each at least two")
     held_out = set(last[:size].tolist())
     return np.array([i for i in order if i not in held_out]), np.array([i for i in order if i in held_out])
-
-
-def fitted_dataset(dataset: Dataset, size: int | None, channels: int | None) -> Dataset:
-    """Return a dataset in another size, or in grey or colour, or as it is where that is what was asked for."""
-    height, _, depth = dataset.image_shape
-    if size in (None, height) and channels in (None, depth):
-        return dataset
-
-    def again(images: np.ndarray) -> np.ndarray:
-        pictures = (Image.fromarray(image[..., 0] if depth == 1 else image) for image in images)
-        return np.stack([fitted(picture, size or height, channels or depth) for picture in pictures])
-
-    return dataset._replace(x_train=again(dataset.x_train), x_test=again(dataset.x_test))

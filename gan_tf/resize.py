@@ -3,6 +3,8 @@
 import numpy as np
 from PIL import Image, ImageOps
 
+from gan_tf.datasets import Dataset
+
 
 def fitted(image: Image.Image, size: int, channels: int) -> np.ndarray:
     """Return a picture as uint8 (size, size, channels): upright, over white, the middle square, by a Lanczos filter."""
@@ -32,3 +34,16 @@ def is_grey(image: Image.Image) -> bool:
         colours = np.array(image.getpalette() or [0, 0, 0]).reshape(-1, 3)
         return bool((colours == colours[:, :1]).all())
     return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
+
+
+def fitted_dataset(dataset: Dataset, size: int | None, channels: int | None) -> Dataset:
+    """Return a dataset in another size, or in grey or colour, or as it is where that is what was asked for."""
+    height, _, depth = dataset.image_shape
+    if size in (None, height) and channels in (None, depth):
+        return dataset
+
+    def again(images: np.ndarray) -> np.ndarray:
+        pictures = (Image.fromarray(image[..., 0] if depth == 1 else image) for image in images)
+        return np.stack([fitted(picture, size or height, channels or depth) for picture in pictures])
+
+    return dataset._replace(x_train=again(dataset.x_train), x_test=again(dataset.x_test))

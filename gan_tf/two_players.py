@@ -9,7 +9,7 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
-from gan_tf import UsageError, checks, losses, optimizers
+from gan_tf import UsageError, augment, checks, losses, optimizers
 from gan_tf.files import one_line
 
 PLAYERS = ("generator", "discriminator")
@@ -260,4 +260,5 @@ def _from_saved(half: str | dict) -> Callable:
 
 def _has_a_name(function: Callable) -> bool:
     plain = isinstance(function, types.FunctionType) and function.__name__ != "<lambda>"
-    return plain or hasattr(function, "get_config")
+    parts = function.functions if isinstance(function, augment.InTurn) else ()
+    return plain or (hasattr(function, "get_config") and all(map(_has_a_name, parts)))

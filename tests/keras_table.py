@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from gan_tf import UsageError, data, gan, losses, models
+from gan_tf import UsageError, augment, data, gan, losses, models
 from gan_tf.runs import devices, recipe
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "keras.md"
@@ -1174,6 +1174,20 @@ def own_loss():
         )
     assert other.adversarial_loss == model.adversarial_loss
     assert same_next_step(model, other)
+
+
+@works(SAVING, "`augment=augment.in_turn(augment.translation, augment.cutout)`", "is found again")
+def augmented():
+    model = made(players=(models.mlp_generator(2, (4,)), models.mlp_discriminator((4,))))
+    compiled(model, augment=augment.in_turn(augment.translation, augment.cutout))
+    batch = np.random.default_rng(0).uniform(-1, 1, (4, 28, 28, 1)).astype(np.float32)
+    model.train_on_batch(batch)
+    with folder() as path, silent():
+        model.save(path / "a.keras")
+        other = keras.saving.load_model(path / "a.keras")
+    assert other.augment.functions == [augment.translation, augment.cutout]
+    assert model.train_on_batch(batch) == other.train_on_batch(batch)
+    assert same(state(model), state(other))
 
 
 @works(SAVING, "schedules, `mixed_float16`", "are saved, too")

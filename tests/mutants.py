@@ -44,6 +44,7 @@ class Mutant(NamedTuple):
 
 LOSSES, GAN, MODELS = "tests/test_losses.py::", "tests/test_gan.py::", "tests/test_models.py::"
 DATA, METRICS, PLOTS = "tests/test_data.py::", "tests/test_metrics.py::", "tests/test_plots.py::"
+GIF, RESULTS = "tests/test_gif.py::", "tests/test_results.py::"
 RUNS, RECIPE, FILES = "tests/test_runs.py::", "tests/test_recipe.py::", "tests/test_files.py::"
 HOSTILE, DEVICES, MAIN = "tests/test_hostile.py::", "tests/test_devices.py::", "tests/test_main.py::"
 KERAS = "tests/test_keras.py::test_a_row_of_the_page_holds"
@@ -52,7 +53,7 @@ SOURCE, FRONT, BENCHMARKS = "tests/test_source.py::", "tests/test_front.py::", "
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 DIAGNOSTICS, DOCTOR = "tests/test_diagnostics.py::", "tests/test_doctor.py::"
 CONDITIONAL, CLASSES = "tests/test_conditional.py::", "tests/test_classes.py::"
-JUDGES = "tests/test_judges.py::"
+AUGMENT, JUDGES = "tests/test_augment.py::", "tests/test_judges.py::"
 
 MUTANTS = (
     # labels
@@ -138,8 +139,8 @@ MUTANTS = (
     # the step
     Mutant(
         "gan_tf/gan.py",
-        "self.adversarial_loss.discriminator(critic(real), critic(fake))",
-        "self.adversarial_loss.discriminator(critic(fake), critic(real))",
+        'self.adversarial_loss.discriminator(critic(real, "real"), critic(fake, "fake"))',
+        'self.adversarial_loss.discriminator(critic(fake, "fake"), critic(real, "real"))',
         (f"{GAN}test_the_reported_losses_are_those_of_the_numpy_reference",),
         "real and fake are not swapped in the step",
     ),
@@ -208,10 +209,48 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/gan.py",
-        "            images = self.augment(images, own) if self.augment else images\n",
-        "",
+        'images = self.augment(images, fold(seed, "augmentation", role, index))',
+        "pass",
         (f"{GAN}test_both_players_see_everything_through_the_augmentation",),
         "both players see everything through the augmentation",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        'fold(seed, "augmentation", role, index)',
+        'fold(seed, "augmentation", index)',
+        (
+            f"{AUGMENT}test_real_images_and_fakes_of_a_step_draw_apart_from_one_distribution",
+            f"{AUGMENT}test_an_acgan_s_real_images_and_fakes_draw_apart",
+        ),
+        "real images and fakes of a step are augmented by draws of their own",
+    ),
+    Mutant(
+        "gan_tf/gan.py",
+        'fold(seed, "augmentation", role, index)',
+        'fold(seed, "augmentation", role)',
+        (f"{AUGMENT}test_two_replicas_draw_apart",),
+        "each replica augments by draws of its own",
+    ),
+    Mutant(
+        "gan_tf/augment.py",
+        "return tf.where(inside, moved, tf.zeros((), images.dtype))",
+        "return moved",
+        (f"{AUGMENT}test_translation_moves_each_image_by_whole_pixels[size0-0.125-most0]",),
+        "what comes in where an image was moved is grey",
+    ),
+    Mutant(
+        "gan_tf/augment.py",
+        "    x = tf.cast(images, tf.float32)\n",
+        "    x = images\n",
+        (f"{AUGMENT}test_in_16_bits_the_draws_are_the_same[float16-0.001-colour]",),
+        "an image's mean is not rounded or infinite in 16 bits",
+    ),
+    Mutant(
+        "gan_tf/augment.py",
+        "in_turn(colour, translation, cutout)(",
+        "in_turn(translation, cutout, colour)(",
+        (f"{AUGMENT}test_diffaugment_is_the_papers_policy_in_its_order",),
+        "what is moved in and cut out stays grey",
     ),
     Mutant(
         "gan_tf/replicas.py",
@@ -233,8 +272,8 @@ MUTANTS = (
     # the networks
     Mutant(
         "gan_tf/models.py",
-        'layers.Activation("tanh", dtype="float32"),\n',
-        'layers.Activation("sigmoid", dtype="float32"),\n',
+        'tanh = layers.Activation("tanh", dtype="float32")\n',
+        'tanh = layers.Activation("sigmoid", dtype="float32")\n',
         (f"{MODELS}test_generators_make_images_in_the_range_of_the_data[dcgan_generator-False]",),
         "generated images fill the range of the data, [-1, 1]",
     ),
@@ -283,8 +322,8 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/data.py",
-        "if name not in NAMES:",
-        "if False:",
+        "    raise UsageError(\n",
+        '    return load("digits")\n    raise UsageError(\n',
         (f"{DATA}test_an_unknown_name_is_refused",),
         "an unknown dataset is refused, not replaced by the digits",
     ),
@@ -361,25 +400,63 @@ MUTANTS = (
         "a grid shows whole images, row by row",
     ),
     Mutant(
-        "gan_tf/plots.py",
+        "gan_tf/gif.py",
         "if len(content) <= max_bytes:",
         "if True:",
-        (f"{PLOTS}test_a_gif_gives_up_shades_to_stay_below_a_size",),
+        (f"{GIF}test_a_gif_gives_up_shades_to_stay_below_a_size",),
         "a GIF stays below its size",
     ),
     Mutant(
-        "gan_tf/plots.py",
+        "gan_tf/gif.py",
         "frames[kept], np.add.reduceat(milliseconds, kept)",
         "frames[kept], milliseconds[kept]",
-        (f"{PLOTS}test_a_gif_gives_up_frames_where_shades_are_not_enough",),
+        (f"{GIF}test_a_gif_gives_up_frames_where_shades_are_not_enough",),
         "a GIF of fewer frames takes as long",
     ),
     Mutant(
-        "gan_tf/plots.py",
-        "duration=duration, loop=0)",
-        "duration=duration, loop=1)",
-        (f"{PLOTS}test_a_gif_runs_for_ever_and_rests_on_its_last_frame",),
+        "gan_tf/gif.py",
+        '"loop": 0',
+        '"loop": 1',
+        (f"{GIF}test_a_gif_runs_for_ever_and_rests_on_its_last_frame",),
         "a GIF runs for ever",
+    ),
+    Mutant(
+        "gan_tf/gif.py",
+        "dither=Image.Dither.NONE",
+        "dither=Image.Dither.FLOYDSTEINBERG",
+        (f"{GIF}test_a_pixel_whose_colour_stays_does_not_flicker",),
+        "a pixel of a GIF whose colour stays does not flicker",
+    ),
+    Mutant(
+        "gan_tf/gif.py",
+        'options["palette"] = bytes(images[0].getpalette())',
+        "pass",
+        (f"{GIF}test_all_frames_in_colour_share_one_palette",),
+        "a GIF in colour has one palette",
+    ),
+    Mutant(
+        "gan_tf/gif.py",
+        "p=milliseconds / milliseconds.sum()",
+        "p=None",
+        (f"{GIF}test_the_longer_a_frame_is_in_sight_the_truer_are_its_colours",),
+        "the palette is of what is longest in sight",
+    ),
+    Mutant(
+        "gan_tf/runs/results.py",
+        'image.convert("L" if image.mode in ("1", "L") else "RGB")',
+        'image.convert("L")',
+        (
+            f"{RESULTS}test_frames_in_colour_make_a_gif_in_colour",
+            f"{RESULTS}test_a_grey_frame_among_those_in_colour_is_refused",
+        ),
+        "frames in colour make a GIF in colour",
+    ),
+    Mutant(
+        "gan_tf/files.py",
+        "if folder.is_dir() and any(",
+        "if False and any(",
+        (f"{RESULTS}test_pictures_are_written_into_a_folder_without_others_alone",),
+        "two lots of samples are never mixed in one folder",
     ),
     # files that somebody else made
     Mutant(
@@ -1021,7 +1098,7 @@ MUTANTS = (
     ),
     # judging
     Mutant(
-        "gan_tf/runs/results.py",
+        "gan_tf/runs/shipped.py",
         "hexdigest()) != digest:",
         "hexdigest()) == '':",
         (f"{EVALUATOR}test_another_generator_in_the_shipped_ones_place_is_named",),

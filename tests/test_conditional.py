@@ -9,7 +9,7 @@ from PIL import Image
 
 from gan_tf import conditional, data, evaluator, gan, models, players, runs
 from gan_tf.__main__ import main
-from gan_tf.runs import plan, results, training
+from gan_tf.runs import plan, training
 
 Z = np.random.default_rng(0).standard_normal((6, 4)).astype(np.float32)
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -284,6 +284,15 @@ def test_a_row_of_digits_is_one_picture(run, tmp_path, arguments, size):
     assert Image.open(tmp_path / "row.png").size == size
 
 
+def test_a_folder_of_digits_tells_the_class_of_each_in_its_name(run, tmp_path):
+    assert asked(run, "--digits", "314", "--count", 2, "--seed", 3, "--out", f"{tmp_path}/some/") == 0
+    names = [f"{number:04d}_class{digit}.png" for number, digit in enumerate([3, 1, 4, 3, 1, 4])]
+    assert sorted(path.name for path in (tmp_path / "some").iterdir()) == names
+    expected = runs.sample_images(runs.load_generator(run), 6, 3, np.array([3, 1, 4, 3, 1, 4]))
+    for name, image in zip(names, expected, strict=True):
+        np.testing.assert_array_equal(Image.open(tmp_path / "some" / name), image[..., 0])
+
+
 def test_another_seed_draws_the_same_digits_by_another_hand(run, tmp_path):
     for seed in (0, 1):
         assert asked(run, "--digits", "77", "--seed", seed, "--out", tmp_path / f"{seed}.npz") == 0
@@ -376,7 +385,7 @@ def shipped():
 
 def test_the_shipped_generator_draws_what_it_is_asked_for(shipped):
     """In 97 of 100 images of each class but the worst; chapter 09 asks 10,000 times."""
-    assert results.CONDITIONAL.stat().st_size < 1_500_000
+    assert shipped.CONDITIONAL.stat().st_size < 1_500_000
     assert players.classes_of(shipped) == 10
     labels = np.repeat(np.arange(10), 100)
     images = runs.sample_images(shipped, 1000, 0, labels)
@@ -400,8 +409,8 @@ def test_digits_need_no_run_and_no_training(tmp_path, monkeypatch):
 
 
 def test_a_damaged_shipped_generator_is_named(tmp_path, monkeypatch, capsys):
-    (tmp_path / "conditional.npz").write_bytes(results.CONDITIONAL.read_bytes()[:-9])
-    monkeypatch.setattr(results, "CONDITIONAL", tmp_path / "conditional.npz")
+    (tmp_path / "conditional.npz").write_bytes(shipped.CONDITIONAL.read_bytes()[:-9])
+    monkeypatch.setattr(shipped, "CONDITIONAL", tmp_path / "conditional.npz")
     assert asked("--digit", 7) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "conditional.npz cannot be loaded" in line

@@ -33,7 +33,8 @@ from gan_tf import UsageError, data, datasets
 
 SHAPES = ((12, 4, 4), (12,), (5, 4, 4), (5,))
 REMEDIES = re.compile(
-    r"delete it|replace it|move it away|check the file|add train|add t10k|put mnist.npz|set GAN_TF_DATA"
+    r"delete it|replace it|put its four files|move it away|check the file|add train|add t10k|put mnist.npz|"
+    r"set GAN_TF_DATA"
 )
 
 
@@ -186,6 +187,78 @@ def test_what_was_changed_no_longer_claims_to_be_the_dataset(change):
     assert repr(other).startswith(f"{expected}: ")
     assert datasets.title_of("digits", digits.digest) == "bundled digits"
     assert repr(digits).startswith("bundled digits: ")
+
+
+# Fashion-MNIST and Kuzushiji-MNIST, whose files have the names of MNIST's.
+
+OTHERS = ("fashion_mnist", "kmnist")
+
+
+@pytest.fixture
+def other(arrays, monkeypatch) -> dict[str, np.ndarray]:
+    """Make fakes of both datasets, of the shapes of the fake MNIST, and return the first."""
+    made = {name: {key: value[::-1] // (2 + i) for key, value in arrays.items()} for i, name in enumerate(OTHERS)}
+    for name, fakes in made.items():
+        packed = (hashlib.md5(gzip.compress(idx(fakes[key]), mtime=0)).hexdigest() for key in datasets.ARRAYS)
+        monkeypatch.setitem(datasets.SHAPES, name, SHAPES)
+        monkeypatch.setitem(datasets.PACKED_DIGESTS, name, tuple(packed))
+    return made["fashion_mnist"]
+
+
+def write_gz_idx(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    folder.mkdir(exist_ok=True)
+    for name, stem in zip(datasets.ARRAYS, datasets.IDX_FILES, strict=True):
+        (folder / f"{stem}.gz").write_bytes(gzip.compress(idx(arrays[name]), mtime=0))
+
+
+@pytest.mark.parametrize("place", ["", "fashion_mnist", "fashion-mnist"])
+def test_packed_files_of_another_published_dataset_are_verified(place, other, named, capsys):
+    write_gz_idx(named / place, other)
+    dataset = data.load("fashion_mnist")
+    assert_same(dataset, other)
+    assert dataset.name == "fashion_mnist"
+    assert dataset.class_names[9] == "Ankle boot"
+    assert "not verified" not in capsys.readouterr().out
+    assert repr(dataset) == "Fashion-MNIST: 12 training and 5 test images, uint8 (4, 4, 1), 10 classes"
+
+
+def test_packed_files_of_another_content_are_refused(other, named):
+    write_gz_idx(named, other | {"x_test": 255 - other["x_test"]})
+    refusal(named, "x_test is not that of Fashion-MNIST (its digest differs)", name="fashion_mnist")
+
+
+@pytest.mark.parametrize("container", ["npz", "idx"])
+def test_unpacked_files_are_taken_with_a_line_that_says_so(container, other, named, capsys):
+    if container == "npz":
+        write_npz(named / "fashion_mnist.npz", other)
+    else:
+        write_idx(named, other)
+    assert_same(data.load("fashion_mnist"), other)
+    assert "not verified, because digests are published of the four .gz files alone" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_files_of_mnist_are_not_taken_for_another_and_are_passed_over(packed, arrays, other, named):
+    if packed:
+        write_gz_idx(named, arrays)
+    else:
+        write_idx(named, arrays)
+    refusal("no Fashion-MNIST found: put its four files", name="fashion_mnist")
+    write_gz_idx(named / "fashion_mnist", other)
+    assert_same(data.load("fashion_mnist"), other)
+    assert_same(data.load("mnist"), arrays)
+
+
+def test_one_of_the_two_is_not_taken_for_the_other(other, named):
+    write_gz_idx(named, other)
+    refusal("no Kuzushiji-MNIST found", name="kmnist")
+    refusal("no mnist.npz found", name="mnist")
+
+
+def test_the_published_digests_are_those_of_the_files():
+    """Each is an MD5 of 32 digits, and none is there twice."""
+    digests = [digest for name in OTHERS for digest in datasets.PACKED_DIGESTS[name]]
+    assert len({digest for digest in digests if re.fullmatch("[0-9a-f]{32}", digest)}) == 8
 
 
 # Where it looks. The files that must not be read are damaged, so that reading one of them fails.

@@ -17,7 +17,7 @@ import tensorflow as tf
 from conftest import SETTINGS
 
 from gan_tf import data, evaluator, metrics, runs
-from gan_tf.runs import results
+from gan_tf.runs import shipped
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -158,7 +158,7 @@ def test_the_shipped_generator_draws_every_digit(judge):
 
 def test_a_damaged_shipped_generator_is_named(tmp_path, monkeypatch):
     bad = tmp_path / "pretrained.npz"
-    monkeypatch.setattr(results, "PRETRAINED", bad)
+    monkeypatch.setattr(shipped, "PRETRAINED", bad)
     for content in (None, b"", b"no archive", b"PK\x03\x04 half of one"):
         if content is not None:
             bad.write_bytes(content)
@@ -171,7 +171,7 @@ def test_another_generator_in_the_shipped_ones_place_is_named(tmp_path, monkeypa
         arrays = dict(archive)
     arrays["00"] = arrays["00"] * np.float16(1.001)  # as good a generator, and not the one whose scores are published
     np.savez_compressed(tmp_path / "pretrained.npz", **arrays)
-    monkeypatch.setattr(results, "PRETRAINED", tmp_path / "pretrained.npz")
+    monkeypatch.setattr(shipped, "PRETRAINED", tmp_path / "pretrained.npz")
     with pytest.raises(runs.RunError, match=r"its SHA-256 is .*, that of the shipped one 9f5e9f464df7"):
         runs.pretrained_generator()
 

@@ -248,13 +248,12 @@ def test_both_players_see_everything_through_the_augmentation():
     np.testing.assert_array_equal(model.discriminator.get_weights()[0], before[1])
 
 
-def test_the_augmentation_draws_anew_in_each_step():
+def test_the_augmentation_draws_anew_for_each_player_and_role_in_each_step():
     seeds = []
     compiled_model = compiled(tiny(), augment=lambda images, seed: seeds.append(tuple(seed.numpy())) or images)
     for _ in range(2):
         compiled_model.train_step(real_batch())
-    assert len(seeds) == 6
-    assert len(set(seeds)) == 4  # for the discriminator's real and fake once, for the generator's once, in two steps
+    assert len(seeds) == len(set(seeds)) == 6  # the discriminator's real and fake, the generator's fake, in two steps
 
 
 @pytest.mark.parametrize("player", ["generator", "discriminator"])
@@ -375,7 +374,8 @@ def test_no_two_uses_of_a_seed_draw_the_same(monkeypatch):
 
 
 def test_words_and_numbers_of_a_seed_are_its_own():
-    words = [("noise",), ("pictures",), ("penalties", 0), ("penalties", 1), ("augmentation", 0), ("noise", "noise")]
+    words = [("noise",), ("pictures",), ("penalties", 0), ("penalties", 1), ("noise", "noise")]
+    words += [("augmentation", role, replica) for role in ("real", "fake", "other") for replica in (0, 1)]
     seeds = [tuple(gan.fold([seed, step], *word).numpy()) for word in words for seed in (0, 1) for step in (0, 1)]
     assert len(set(seeds)) == len(seeds)
 

@@ -118,6 +118,49 @@ def test_sample_writes_a_grid_and_an_array(gan_tf, finished, tmp_path):
         assert (archive["images"].shape, archive["images"].dtype) == ((9, 28, 28, 1), np.uint8)
 
 
+def test_sample_writes_a_folder_of_pictures(gan_tf, finished, tmp_path):
+    """By a name that ends in a slash, or that of a folder which is there; in another one nothing is touched."""
+    (tmp_path / "there").mkdir()
+    for out in (f"{tmp_path}/new/", tmp_path / "there"):
+        done = gan_tf("sample", finished, "--count", 3, "--seed", 1, "--out", out)
+        assert done.stdout == f"3 images are at {str(out).rstrip('/')}\n", done.stderr
+    expected = runs.sample_images(runs.load_generator(finished), 3, 1)
+    for folder in (tmp_path / "new", tmp_path / "there"):
+        assert sorted(path.name for path in folder.iterdir()) == ["0000.png", "0001.png", "0002.png"]
+        for number, image in enumerate(expected):
+            np.testing.assert_array_equal(iio.imread(folder / f"{number:04d}.png"), image[..., 0])
+
+    again = gan_tf("sample", finished, "--count", 5, "--out", f"{tmp_path}/new/")
+    assert "new is not empty; name a new folder, or empty it" in one_line_of_failure(again, 2)
+    assert len(list((tmp_path / "new").iterdir())) == 3
+
+
+def test_a_run_that_is_not_there_leaves_no_folder_for_its_pictures(gan_tf, tmp_path):
+    assert "generator.keras is not there" in one_line_of_failure(gan_tf("sample", tmp_path, "--out", f"{tmp_path}/a/"))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("out", "line"),
+    [
+        ("folder", "must end in .png or .npz or /, got folder"),
+        ("", "must end in .png or .npz or /, got "),
+        ("no/such/", "no is not a folder that can be written"),
+        ("a.png/", "a folder's name must not end in .png, got a.png/"),
+        ("file/", "file is a file; name a folder"),
+        ("x" * 300 + "/a/", "is not a folder that can be written"),
+        ("file/a/", "file is not a folder that can be written"),
+    ],
+)
+def test_where_no_pictures_can_be_written_is_wrong_usage(gan_tf, out, line, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    done = gan_tf("sample", "r", "--out", out)
+    assert done.returncode == 2
+    assert line in done.stderr.splitlines()[-1]
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
 def test_gif_is_made_anew_from_the_frames(gan_tf, finished, tmp_path):
     assert gan_tf("gif", finished, "--out", tmp_path / "out.gif").returncode == 0
     assert (tmp_path / "out.gif").read_bytes() == (finished / "progress.gif").read_bytes()

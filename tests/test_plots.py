@@ -1,12 +1,10 @@
-"""Grids against a naive loop, captions, and GIFs read back by another library."""
+"""Grids against a naive loop; figures by what is drawn in them."""
 
 import math
 
-import imageio.v3 as iio
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
-from PIL import Image
 
 from gan_tf import plots
 
@@ -27,8 +25,8 @@ def closed_figures():
 
 def naive_grid(images: np.ndarray, columns: int) -> np.ndarray:
     """Copy pixel by pixel."""
-    count, height, width = images.shape
-    grid = np.zeros((-(-count // columns) * height, columns * width), np.uint8)
+    count, height, width = images.shape[:3]
+    grid = np.zeros((-(-count // columns) * height, columns * width, *images.shape[3:]), np.uint8)
     for i in range(count):
         for y in range(height):
             for x in range(width):
@@ -54,15 +52,35 @@ def test_a_grid_takes_images_with_a_channel_and_leaves_them_alone():
     np.testing.assert_array_equal(with_channel, before)
 
 
+def coloured(count: int, height: int = 3, width: int = 5) -> np.ndarray:
+    return np.random.default_rng(0).integers(1, 256, (count, height, width, 3), np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 5, 12])
+@pytest.mark.parametrize("columns", [1, 3, 20])
+def test_a_grid_of_images_in_colour_is_in_colour(count, columns):
+    np.testing.assert_array_equal(plots.image_grid(coloured(count), columns), naive_grid(coloured(count), columns))
+
+
+@pytest.mark.parametrize("shape", [(2, 5), (2, 5, 3)])
+def test_an_enlarged_image_has_a_square_for_each_pixel(shape):
+    image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    large = plots.enlarge(image, 3)
+    assert large.shape == (6, 15, *shape[2:])
+    for y in range(6):
+        for x in range(15):
+            np.testing.assert_array_equal(large[y, x], image[y // 3, x // 3])
+
+
 @pytest.mark.parametrize("dtype", [np.float32, np.int64, bool])
 def test_a_grid_is_made_of_uint8(dtype):
     with pytest.raises(TypeError, match=r"images must be uint8 in \[0, 255\], got"):
         plots.image_grid(images(4).astype(dtype))
 
 
-@pytest.mark.parametrize("shape", [(0, 3, 5), (3, 5), (4, 3, 5, 3), (2, 4, 3, 5, 1), ()])
+@pytest.mark.parametrize("shape", [(0, 3, 5), (0, 3, 5, 3), (3, 5), (4, 3, 5, 2), (4, 3, 5, 4), (2, 4, 3, 5, 1), ()])
 def test_a_grid_is_made_of_images(shape):
-    with pytest.raises(ValueError, match=r"images must be \(n, height, width, 1\)"):
+    with pytest.raises(ValueError, match=r"images must be \(n, height, width, 1 or 3\)"):
         plots.image_grid(np.ones(shape, np.uint8))
 
 
@@ -70,186 +88,6 @@ def test_a_grid_is_made_of_images(shape):
 def test_a_grid_has_a_column(columns):
     with pytest.raises(ValueError, match=f"columns must be at least 1, got {columns}"):
         plots.image_grid(images(4), columns)
-
-
-# Captions.
-
-
-def test_a_caption_stands_below_the_image():
-    image = images(1, 30, 200)[0]
-    with_caption = plots.add_caption(image, "12,345 images")
-    assert with_caption.dtype == np.uint8
-    assert with_caption.shape == (30 + plots.CAPTION_HEIGHT, 200)
-    np.testing.assert_array_equal(with_caption[:30], image)
-    text = with_caption[30:]
-    assert text.max() == 255
-    assert (text == 0).mean() > 0.5
-    assert (text[:, 4:80] > 0).any(), "it begins at the left"
-    assert not text[-1].any(), "and is not cut off below"
-
-
-def test_another_caption_is_another_picture():
-    image = images(1, 30, 200)[0]
-    assert (plots.add_caption(image, "64 images") != plots.add_caption(image, "128 images")).any()
-    assert not plots.add_caption(image, "")[30:].any()
-
-
-def test_a_caption_that_is_too_long_is_cut():
-    assert plots.add_caption(images(1, 30, 40)[0], "a long line of text " * 10).shape == (50, 40)
-
-
-# GIFs.
-
-
-def frames(count: int) -> list[np.ndarray]:
-    return list(images(count, 12, 16))
-
-
-@pytest.mark.parametrize("count", [1, 2, 30])
-def test_a_gif_holds_every_frame_in_order_to_the_pixel(count, tmp_path):
-    plots.write_gif(tmp_path / "a.gif", frames(count))
-    with Image.open(tmp_path / "a.gif") as gif:
-        assert gif.format == "GIF"
-        assert getattr(gif, "n_frames", 1) == count
-        for number, frame in enumerate(frames(count)):
-            gif.seek(number)
-            np.testing.assert_array_equal(gif.convert("L"), frame)
-
-
-def milliseconds(path) -> list[int]:
-    with Image.open(path) as gif:
-        shown = []
-        for number in range(getattr(gif, "n_frames", 1)):
-            gif.seek(number)
-            shown.append(gif.info["duration"])
-        return shown
-
-
-def test_a_gif_runs_for_ever_and_rests_on_its_last_frame(tmp_path):
-    plots.write_gif(tmp_path / "a.gif", frames(5))
-    assert milliseconds(tmp_path / "a.gif") == [150, 150, 150, 150, 2000]
-    with Image.open(tmp_path / "a.gif") as gif:
-        assert gif.info["loop"] == 0, "0 is for ever"
-
-
-def test_the_times_of_a_gif_can_be_set(tmp_path):
-    plots.write_gif(tmp_path / "a.gif", frames(3), frame_seconds=0.05, hold_seconds=1)
-    assert milliseconds(tmp_path / "a.gif") == [50, 50, 1000]
-
-
-def test_equal_frames_keep_their_time(tmp_path):
-    """The writer makes one frame of them."""
-    first, second = frames(2)
-    plots.write_gif(tmp_path / "a.gif", [first, first, second, second])
-    assert sum(milliseconds(tmp_path / "a.gif")) == 3 * 150 + 2000
-
-
-def test_a_gif_gives_up_shades_to_stay_below_a_size(tmp_path):
-    """Fewer shades compress better; each pixel is then at most half a step of them off."""
-    plots.write_gif(tmp_path / "full.gif", frames(30))
-    full = (tmp_path / "full.gif").stat().st_size
-    limit = full * 2 // 3
-    plots.write_gif(tmp_path / "small.gif", frames(30), max_bytes=limit)
-    assert (tmp_path / "small.gif").stat().st_size <= limit
-    assert len(milliseconds(tmp_path / "small.gif")) == 30
-    small = iio.imread(tmp_path / "small.gif", mode="L").astype(int)
-    step = np.diff(np.unique(small)).min()
-    assert step > 1
-    assert np.abs(small - np.stack(frames(30))).max() <= step / 2 + 1
-
-
-def test_a_gif_gives_up_frames_where_shades_are_not_enough(tmp_path, capsys):
-    """Every second one at a time; the first, the last and the time that it takes stay."""
-    whole = np.stack(frames(30))
-    for name, count, limit in (("half", 16, 2400), ("quarter", 9, 1400)):
-        path = tmp_path / f"{name}.gif"
-        plots.write_gif(path, list(whole), max_bytes=limit)
-        assert path.stat().st_size <= limit
-        assert sum(milliseconds(path)) == 29 * 150 + 2000
-        assert milliseconds(path)[-1] == 2000
-        small = iio.imread(path, mode="L").astype(int)
-        assert len(small) == count
-        step = np.diff(np.unique(small)).min()
-        assert np.abs(small[[0, -1]] - whole[[0, -1]]).max() <= step / 2 + 1
-    assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize("shape", [(12, 16), (12, 16, 3)], ids=["grey", "colour"])
-@pytest.mark.parametrize("count", [1, 2, 3, 30])
-def test_a_size_that_cannot_be_reached_is_told_and_the_smallest_is_written(count, shape, tmp_path, capsys):
-    """After hours of training a GIF that is too large is still better than an error."""
-    noise = list(np.random.default_rng(0).integers(0, 256, (count, *shape), np.uint8))
-    plots.write_gif(tmp_path / "full.gif", noise)
-    plots.write_gif(tmp_path / "a.gif", noise, max_bytes=100)
-    size = (tmp_path / "a.gif").stat().st_size
-    assert size < (tmp_path / "full.gif").stat().st_size
-    assert sum(milliseconds(tmp_path / "a.gif")) == (count - 1) * 150 + 2000
-    assert len(milliseconds(tmp_path / "a.gif")) == min(count, 2)
-    lines = capsys.readouterr().out.splitlines()
-    assert lines == [f"{tmp_path / 'a.gif'} has {size:,} bytes, more than 100: it could not be made smaller"]
-
-
-def test_a_gif_in_colour_gives_up_shades_and_frames_to_stay_below_a_size(tmp_path, capsys):
-    noise = list(np.random.default_rng(0).integers(0, 256, (9, 40, 40, 3), np.uint8))
-    plots.write_gif(tmp_path / "full.gif", noise)
-    full = (tmp_path / "full.gif").stat().st_size
-    for share, count in ((0.9, 9), (0.5, 5), (0.25, 3)):
-        plots.write_gif(tmp_path / "small.gif", noise, max_bytes=int(share * full))
-        assert (tmp_path / "small.gif").stat().st_size <= share * full
-        assert len(milliseconds(tmp_path / "small.gif")) == count
-    assert capsys.readouterr() == ("", "")
-
-
-def test_frames_in_colour(tmp_path):
-    """A GIF has 256 colours a frame; these frames have two."""
-    red_and_blue = [np.zeros((8, 8, 3), np.uint8) for _ in range(2)]
-    red_and_blue[0][..., 0] = 255
-    red_and_blue[1][..., 2] = 255
-    plots.write_gif(tmp_path / "a.gif", red_and_blue)
-    np.testing.assert_array_equal(iio.imread(tmp_path / "a.gif", mode="RGB"), red_and_blue)
-
-
-@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError("No space left on device")])
-@pytest.mark.parametrize("function", ["os.fsync", "pathlib.Path.replace"])
-def test_an_interrupted_gif_leaves_the_old_one_and_nothing_else(function, error, tmp_path, monkeypatch):
-    """The new bytes are written, and the error comes before the file has its name."""
-    plots.write_gif(tmp_path / "a.gif", frames(3))
-    before = (tmp_path / "a.gif").read_bytes()
-
-    def fail(*_):
-        raise error
-
-    monkeypatch.setattr(function, fail)
-    with pytest.raises((KeyboardInterrupt, OSError)):
-        plots.write_gif(tmp_path / "a.gif", frames(4))
-    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.gif": before}
-
-
-def test_a_gif_replaces_an_older_one(tmp_path):
-    plots.write_gif(str(tmp_path / "a.gif"), frames(3))
-    plots.write_gif(str(tmp_path / "a.gif"), frames(4))
-    assert len(milliseconds(tmp_path / "a.gif")) == 4
-    assert [path.name for path in tmp_path.iterdir()] == ["a.gif"]
-
-
-def test_a_gif_needs_a_frame(tmp_path):
-    with pytest.raises(ValueError, match="a GIF needs at least one frame"):
-        plots.write_gif(tmp_path / "a.gif", [])
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.int64])
-def test_frames_are_uint8(dtype, tmp_path):
-    """One frame that is not is enough."""
-    with pytest.raises(TypeError, match=rf"frames must be uint8 in \[0, 255\], got {np.dtype(dtype)}"):
-        plots.write_gif(tmp_path / "a.gif", [*frames(2), frames(1)[0].astype(dtype)])
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_frames_have_one_shape(tmp_path):
-    with pytest.raises(ValueError, match="must have the same shape"):
-        plots.write_gif(tmp_path / "a.gif", [*frames(2), images(1)[0]])
-    assert list(tmp_path.iterdir()) == []
 
 
 # Figures: what is drawn, read back from Matplotlib.
@@ -262,6 +100,24 @@ def test_plot_images_shows_the_grid_in_full_range():
     np.testing.assert_array_equal(axes.images[0].get_array(), naive_grid(dark, 3))
     assert axes.images[0].get_clim() == (0, 255)
     assert axes.get_title() == "a title"
+
+
+def test_plot_images_shows_colours_as_they_are():
+    (axes,) = plots.plot_images(coloured(6, 28, 28), columns=3).axes
+    np.testing.assert_array_equal(axes.images[0].get_array(), naive_grid(coloured(6, 28, 28), 3))
+
+
+@pytest.mark.parametrize(
+    ("side", "columns", "rows", "inches"),
+    [(28, 3, 2, (1.4, 0.93)), (28, 20, 1, (9.33, 0.47)), (128, 10, 2, (10, 2)), (128, 1, 30, (0.67, 20))],
+)
+def test_a_figure_of_large_images_is_no_larger_than_a_page(side, columns, rows, inches):
+    """And one of small images is as large as its pixels are, at 60 an inch."""
+    for make in (images, coloured):
+        figure = plots.plot_images(make(columns * rows, side, side), columns=columns)
+        np.testing.assert_allclose(figure.get_size_inches(), inches, atol=0.01)
+    named = plots.plot_images(images(20, 128, 128), "title", columns=10, row_names=["top", "bottom"])
+    assert named.get_size_inches()[0] == pytest.approx(10)
 
 
 def test_plot_images_names_rows_at_their_height():
@@ -317,15 +173,13 @@ def test_plot_players_draws_every_point_where_it_is():
     assert top[0] > top[2], "orange, the colour of fake, above"
 
 
-def test_a_figure_becomes_a_frame_and_is_closed(tmp_path):
+def test_a_figure_becomes_a_frame_and_is_closed():
     frame = plots.figure_frame(plots.plot_curves([0, 1], {"one": [1, 2]}))
     assert frame.dtype == np.uint8
     assert frame.shape[-1] == 3
     assert frame.max() == 255
     assert frame.min() < 50
     assert plt.get_fignums() == []
-    plots.write_gif(tmp_path / "a.gif", [frame, 255 - frame])
-    assert len(milliseconds(tmp_path / "a.gif")) == 2
 
 
 def test_plot_discriminators_draws_each_under_its_name():

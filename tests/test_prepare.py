@@ -10,10 +10,12 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+import small
 import tensorflow as tf
 from PIL import Image
 
-from gan_tf import UsageError, data, datasets, folders, prepare, resize
+from gan_tf import UsageError, data, datasets, folders, prepare, resize, runs
+from gan_tf import __main__ as command_line
 from gan_tf.datasets import DataError
 from gan_tf.sizes import SIZES
 
@@ -493,7 +495,8 @@ def test_pictures_are_prepared_once(pictures, monkeypatch, cache):
     first = data.load(pictures)
     monkeypatch.setattr(prepare, "_prepare", None)
     assert data.load(pictures).digest == first.digest
-    assert sorted(path.suffix for path in cache.iterdir()) == ["", ".lock"]
+    assert data.load(pictures, size=32, channels=3).digest == first.digest
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
 
 
 @pytest.mark.parametrize("change", ["content", "name", "more", "fewer", "size", "channels"])
@@ -510,7 +513,7 @@ def test_what_is_changed_is_prepared_again(change, pictures, cache):
     else:
         asked = {"size": {"size": 16}, "channels": {"channels": 1}}[change]
     assert data.load(pictures, **asked).digest != before.digest
-    assert len([path for path in cache.iterdir() if path.suffix == ""]) == 2
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 2
 
 
 def test_a_touched_file_is_the_same_file(pictures, monkeypatch):
@@ -523,7 +526,7 @@ def test_a_touched_file_is_the_same_file(pictures, monkeypatch):
 @pytest.mark.parametrize("harm", ["shorter", "no table", "a table of something else", "half made"])
 def test_a_damaged_cache_is_made_again(harm, pictures, cache):
     before = data.load(pictures).digest
-    (place,) = (path for path in cache.iterdir() if path.suffix == "")
+    (place,) = (path for path in cache.iterdir() if path.is_dir())
     if harm == "shorter":
         os.truncate(place / "images.u8", 100)
     elif harm == "no table":
@@ -541,7 +544,7 @@ def test_a_full_disk_is_told_before_anything_is_written(pictures, monkeypatch, c
     monkeypatch.setattr(prepare.shutil, "disk_usage", lambda path: types.SimpleNamespace(free=1000))
     line = refused(pictures, r"0.0 GB left, and the prepared pictures need")
     assert "GAN_TF_CACHE" in line
-    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+    assert {path.suffix for path in cache.iterdir()} == {".lock"}
 
 
 def test_a_cache_that_cannot_be_written_is_told_in_one_line(pictures, tmp_path, monkeypatch):
@@ -557,7 +560,7 @@ def test_an_interrupted_preparation_leaves_nothing(pictures, monkeypatch, cache)
     monkeypatch.setattr(prepare, "split", interrupted)
     with pytest.raises(KeyboardInterrupt):
         data.load(pictures)
-    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+    assert {path.suffix for path in cache.iterdir()} == {".lock"}
 
 
 def test_without_a_variable_the_cache_lies_in_data(monkeypatch, tmp_path):
@@ -596,3 +599,57 @@ def test_a_mapped_dataset_cannot_be_written_to(pictures, monkeypatch):
     monkeypatch.setattr(prepare, "MAPPED_BYTES", 1000)
     with pytest.raises(ValueError, match="read-only"):
         data.load(pictures).x_train[0] = 0
+
+
+# The two commands.
+
+FEW = {**small.FEW["dcgan"], "epochs": 1, "batch_size": 8, "precision": "float32"}
+
+
+def test_a_run_of_a_folder_goes_on_and_notices_a_change(pictures, tmp_path):
+    settings = runs.Settings(dataset=str(pictures), **FEW)
+    runs.train(tmp_path / "run", settings)
+    before = (tmp_path / "run" / "generator.keras").stat().st_mtime_ns
+    runs.train(tmp_path / "run", settings)  # finished: nothing is done
+    assert (tmp_path / "run" / "generator.keras").stat().st_mtime_ns == before
+    Image.fromarray(pixels(999)).save(pictures / "0005.png")
+    (pictures / "0001.png").unlink()
+    write(pictures, 2, first=40)
+    with pytest.raises(runs.RunError, match=r"pictures have changed: 0001.png is gone, 0005.png is another") as error:
+        runs.train(tmp_path / "run", runs.Settings(epochs=2, **{k: v for k, v in FEW.items() if k != "epochs"}))
+    assert "and 1 more" in str(error.value)
+    with pytest.raises(runs.RunError, match=r"0001.png is gone"):
+        runs.evaluate(tmp_path / "run", 16)
+
+
+def test_a_folder_that_was_moved_is_the_same(pictures, tmp_path):
+    runs.train(tmp_path / "run", runs.Settings(dataset=str(pictures), **FEW))
+    moved = pictures.rename(tmp_path / "moved")
+    runs.train(tmp_path / "run", runs.Settings(dataset=str(moved), **FEW | {"epochs": 2}))
+    assert runs.folder.read_config(tmp_path / "run")["settings"]["dataset"] == str(moved)
+
+
+def test_a_conditional_run_learns_the_subfolders(tmp_path):
+    for number, name in enumerate("abc"):
+        write(tmp_path / "own" / name, 20, first=100 * number)
+    settings = runs.Settings(dataset=str(tmp_path / "own"), conditional=True, **FEW)
+    runs.train(tmp_path / "run", settings)
+    generator = runs.load_generator(tmp_path / "run")
+    assert runs.sample_images(generator, 3, 0, [0, 1, 2]).shape == (3, 32, 32, 3)
+
+
+def test_a_class_is_asked_for_by_name(tmp_path, capsys):
+    for number, name in enumerate(["cat", "猫", "3"]):
+        write(tmp_path / "own" / name, 20, first=100 * number)
+    runs.train(tmp_path / "run", runs.Settings(dataset=str(tmp_path / "own"), conditional=True, **FEW))
+    assert [runs.class_number(tmp_path / "run", name) for name in ("3", "cat", "猫", "1")] == [0, 1, 2, 1]
+    with pytest.raises(UsageError, match=r"has no class 'dog'; it knows 3, cat, 猫"):
+        runs.class_number(tmp_path / "run", "dog")
+    assert runs.class_number(None, "7") == 7
+    with pytest.raises(UsageError, match="the generator that ships has no class 'cat'; its classes have no names"):
+        runs.class_number(None, "cat")
+    out = tmp_path / "cats.npz"
+    assert (
+        command_line.main(["sample", str(tmp_path / "run"), "--class", "cat", "--count", "3", "--out", str(out)]) == 0
+    )
+    assert np.load(out)["labels"].tolist() == [1, 1, 1]

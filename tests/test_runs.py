@@ -21,7 +21,7 @@ import small
 from conftest import SETTINGS
 
 import gan_tf
-from gan_tf import data, gan, models, plots, runs
+from gan_tf import data, gan, gif, models, plots, runs
 from gan_tf.runs import checkpoints, pictures, recipe, results
 from gan_tf.runs.callbacks import steps_taken
 
@@ -681,7 +681,7 @@ def test_a_gif_takes_at_most_40_frames_evenly_and_the_first_and_the_last(tmp_pat
     for seen in range(frames):
         iio.imwrite(tmp_path / "frames" / f"{seen:09d}.png", np.full((4, 4), seen, np.uint8))
     written = []
-    monkeypatch.setattr(plots, "write_gif", lambda out, images, **options: written.extend(images))
+    monkeypatch.setattr(gif, "write_gif", lambda out, images, **options: written.extend(images))
     runs.write_gif(tmp_path, tmp_path / "out.gif")
     numbers = [int(image[0, 0]) for image in written]
     assert (len(numbers), numbers[0], numbers[-1]) == (shown, 0, frames - 1)

@@ -30,6 +30,7 @@ OTHER = {  # a value of each setting that is not its default, as it is typed and
     "generator_widths": ("8,4,2", (8, 4, 2)),
     "discriminator_widths": ("2,4", (2, 4)),
     "input_noise": ("0", 0.0),
+    "augment": ("diffaugment", "diffaugment"),
     "loss": ("minimax", "minimax"),
     "generator_learning_rate": ("3e-3", 0.003),
     "discriminator_learning_rate": ("0.5", 0.5),
@@ -97,6 +98,7 @@ def test_each_choice_is_one_that_the_package_has(monkeypatch):
         data.load("?")
     assert choices.pop("dataset") == set(data.NAMES)
     assert all(name in str(error.value) for name in data.NAMES)
+    assert choices.pop("augment") == set(recipe.AUGMENTATIONS)
     assert choices.pop("size") == set(sizes.SIZES)
     assert choices.pop("channels") == {1, 3}
     assert choices.pop("loss") == set(losses.LOSSES)
@@ -147,6 +149,7 @@ def described(model) -> dict:
         "size": model.generator.output_shape[1:3],
         "channels": model.generator.output_shape[3],
         "input_noise": noise,
+        "augment": model.augment,
         "loss": model.adversarial_loss,
         "generator_learning_rate": float(players[0].learning_rate),
         "discriminator_learning_rate": float(players[1].learning_rate),

@@ -76,7 +76,7 @@ def describe(settings: Settings, dataset: Dataset, replicas: int, build: Callabl
         "replicas": replicas,
         "dataset_sha256": dataset.digest,
         "versions": versions,
-    } | ({"from": origin} if origin else {})
+    } | {name: value for name, value in {"class_names": list(dataset.class_names), "from": origin}.items() if value}
 
 
 def of_another_version(config: dict) -> bool:
@@ -90,7 +90,12 @@ def differences(before: dict, now: dict) -> list[str]:
     More epochs than before do not.
     """
     defaults = {field.name: field.default for field in dataclasses.fields(Settings)}  # of what is newer than the run
-    defaults |= {"size": 28, "channels": 1, "classes": 10 if before["settings"].get("conditional") else None}
+    defaults |= {
+        "size": 28,
+        "channels": 1,
+        "augment": "none",
+        "classes": 10 if before["settings"].get("conditional") else None,
+    }
     old, new = defaults | before["settings"], now["settings"]
     if before["dataset_sha256"] == now["dataset_sha256"]:
         old = old | {"dataset": new["dataset"]}  # a folder that was moved holds the same pictures

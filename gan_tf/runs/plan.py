@@ -17,6 +17,7 @@ from gan_tf.runs.results import OUTPUTS
 from gan_tf.runs.settings import Settings
 
 DEFAULT_IMAGES = 120_000  # what a run without --epochs shows the networks, about: 2 epochs of MNIST, 80 of the digits
+FEW_IMAGES = 5_000  # of your own, below which they are augmented where nobody says
 DEFAULT_SIDE = 28  # of these images; of larger ones as many times more as this side goes into theirs
 
 
@@ -54,14 +55,20 @@ def resolve(
     if settings.conditional and classes < dataset.classes:
         raise UsageError(f"classes must be at least the {dataset.classes} of {dataset!r}, got {classes}")
     side, _, channels = dataset.image_shape
-    images = DEFAULT_IMAGES * max(1, side // DEFAULT_SIDE)
-    epochs = settings.epochs or before.get("epochs") or max(1, round(images / len(dataset.x_train)))
+    epochs = settings.epochs or before.get("epochs") or max(1, round(default_images(side) / len(dataset.x_train)))
     settings = dataclasses.replace(settings, size=side, channels=channels, classes=classes).with_model_defaults()
-    settings = dataclasses.replace(settings, dataset=dataset.name, epochs=epochs)
+    few = "translation" if dataset.files and len(dataset.x_train) < FEW_IMAGES else "none"
+    asked = before.get("augment", "none" if before else few) if settings.augment == "auto" else settings.augment
+    settings = dataclasses.replace(settings, dataset=dataset.name, epochs=epochs, augment=asked)
     if settings.precision == "auto":
         precision = before.get("precision") or recipe.fastest_precision(settings, dataset, build)
         settings = dataclasses.replace(settings, precision=precision)
     return settings, dataset
+
+
+def default_images(size: int) -> int:
+    """Return how many images a run shows the networks where nobody says: more where images are larger."""
+    return DEFAULT_IMAGES * max(1, size // DEFAULT_SIDE)
 
 
 def check_step(folder: Path, config: dict | None) -> None:

@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 import keras
 import tensorflow as tf
 
-from gan_tf import UsageError, conditional, data, gan, losses, models
+from gan_tf import UsageError, augment, conditional, data, gan, losses, models
 from gan_tf.runs.settings import Settings
 from gan_tf.sizes import doublings
 
 CLASSES = 10  # of MNIST, where a run does not say
+AUGMENTATIONS = {"auto": None, "none": None, "translation": augment.translation, "diffaugment": augment.diffaugment}
 
 
 def build(settings: Settings) -> gan.GAN:
@@ -30,6 +31,7 @@ def build(settings: Settings) -> gan.GAN:
         optimizer(settings, settings.generator_learning_rate),
         optimizer(settings, settings.discriminator_learning_rate),
         loss=losses.LOSSES[settings.loss],
+        augment=AUGMENTATIONS[settings.augment],
     )
     return model
 

@@ -1,8 +1,6 @@
-"""What is made from a finished run: its generator, pictures, the progress GIF and scores; and the shipped generator."""
+"""What is made from a finished run: its generator, pictures, the progress GIF and scores"""
 
 import functools
-import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,9 +9,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 from PIL import Image
 
-from gan_tf import UsageError, classes, data, diagnostics, gan, judges, models, players, plots, scores
-from gan_tf.conditional import conditional_generator
-from gan_tf.files import one_line, read_csv, write_json, write_png, write_whole
+from gan_tf import UsageError, classes, data, diagnostics, gan, gif, judges, players, plots, scores
+from gan_tf.files import check_empty, one_line, read_csv, write_json, write_png, write_whole
 from gan_tf.runs import pictures
 from gan_tf.runs.folder import (
     RunError,
@@ -26,14 +23,11 @@ from gan_tf.runs.folder import (
 from gan_tf.runs.history import Best
 from gan_tf.untrusted import load_model
 
-GIF_BYTES = 300_000
+GIF_BYTES = 300_000  # of frames in grey; of those in colour three times as many
 GIF_FRAMES = 40
+GIF_HEIGHT = 320  # pixels, to which frames of fewer are enlarged; a frame has five rows of images
 NETWORKS = ("generator.keras", "discriminator.keras")
 OUTPUTS = (*NETWORKS, "progress.gif", "samples.png", "losses.png")  # in the order in which they are written
-PRETRAINED = Path(__file__).parent.with_name("pretrained.npz")
-PRETRAINED_SHA256 = "9f5e9f464df7a54b10917a5f90abeb6f4ebb075ecfff3e0c8cff9b4e8dd92bd8"
-CONDITIONAL = PRETRAINED.with_name("conditional.npz")
-CONDITIONAL_SHA256 = "e0ab93ceaddc509190741d83106acb6b83bde393a3d4e1535b0362219d2294a1"
 
 
 def write_outputs(
@@ -95,45 +89,79 @@ def write_gif(folder: str | Path, out: str | Path) -> None:
     """Make the progress GIF from a run's frames: from 40 of them, evenly chosen, where there are more.
 
     Raises:
-        RunError: there are no frames, or one is damaged, or the GIF cannot be written.
+        RunError: there are no frames, or one is damaged or unlike the others, or the GIF cannot be written.
     """
     paths = frame_paths(Path(folder))
     if not paths:
         raise RunError(f"{folder} holds no frames: run `python -m gan_tf train {folder}` first")
 
-    frames, chosen = [], {*np.linspace(0, len(paths) - 1, GIF_FRAMES).round()}  # the first and the last always
+    frames, captions = [], []
+    chosen = {*np.linspace(0, len(paths) - 1, GIF_FRAMES).round()}  # the first and the last always
     for path, seen in (pair for i, pair in enumerate(paths.items()) if i in chosen):
-        try:
-            frame = np.asarray(Image.open(path).convert("L"))
-        except Exception as error:  # Pillow raises many kinds
-            raise RunError(f"{path} is damaged; delete it and make the GIF again") from error
-        frames.append(plots.add_caption(frame.repeat(2, axis=0).repeat(2, axis=1), f"{seen:,} images seen"))
-        if frames[-1].shape != frames[0].shape:
-            raise RunError(f"{path} has another size than the frames before; delete it and make the GIF again")
+        frames.append(_read_frame(path))
+        captions.append(f"{seen:,} images seen")
+        _check_alike(path, frames[-1], frames[0])
 
+    times = max(1, GIF_HEIGHT // len(frames[0]))
+    told = zip(frames, captions, strict=True)
+    frames = [gif.add_caption(plots.enlarge(frame, times), caption) for frame, caption in told]
     with os_errors_in_one_line(Path(out)):
-        plots.write_gif(out, frames, max_bytes=GIF_BYTES)
+        gif.write_gif(out, frames, max_bytes=GIF_BYTES * (3 if frames[0].ndim == 3 else 1))
 
 
-def write_images(path: Path, images: np.ndarray, labels=None, columns: int | None = None, enlarged: int = 1) -> None:
-    """Write uint8 images (n, 28, 28, 1) as one grid (.png) or as an array named `images` (.npz).
+def _read_frame(path: Path) -> np.ndarray:
+    """Read a frame, uint8 (height, width) or (height, width, 3)."""
+    try:
+        image = Image.open(path)
+        return np.asarray(image.convert("L" if image.mode in ("1", "L") else "RGB"))
+    except Exception as error:  # Pillow raises many kinds
+        raise RunError(f"{path} is damaged; delete it and make the GIF again") from error
+
+
+def _check_alike(path: Path, frame: np.ndarray, first: np.ndarray) -> None:
+    """Refuse a frame of another size than the first one, or a grey one after one in colour, or the other way."""
+    if frame.shape[:2] != first.shape[:2]:
+        raise RunError(f"{path} has another size than the frames before; delete it and make the GIF again")
+    if frame.ndim != first.ndim:
+        ours, theirs = ("grey", "in colour") if frame.ndim == 2 else ("in colour", "grey")
+        raise RunError(f"{path} is {ours}, the frames before are {theirs}; delete it and make the GIF again")
+
+
+def write_images(
+    path: str | Path, images: np.ndarray, labels=None, columns: int | None = None, enlarged: int = 1
+) -> None:
+    """Write images, uint8 (n, height, width, 1 or 3), as one grid, as an array or as a picture each.
 
     Args:
-        path: of the file.
+        path: of a grid, if it ends in .png; of an array named `images`, if it ends in .npz; else of a folder, new or
+            empty, for 0000.png and so on, or 0000_class7.png of an image whose label is 7.
         images: to be written.
-        labels: theirs, for an array named `labels`.
+        labels: theirs, (n,), for an array named `labels` or for the pictures' names.
         columns: of the grid; about as many as rows by default.
         enlarged: the side of the square that a pixel becomes in the grid.
 
     Raises:
-        RunError: the file cannot be written.
+        RunError: it cannot be written.
+        UsageError: the folder is not empty.
     """
+    path = Path(path)
     with os_errors_in_one_line(path):
         if path.suffix == ".npz":
             arrays = {"images": images} | ({} if labels is None else {"labels": np.asarray(labels)})
             write_whole(path, lambda file: np.savez_compressed(file, **arrays))
+        elif path.suffix == ".png":
+            write_png(path, plots.enlarge(plots.image_grid(images, columns), enlarged))
         else:
-            write_png(path, plots.image_grid(images, columns).repeat(enlarged, axis=0).repeat(enlarged, axis=1))
+            _write_each(path, images, labels)
+
+
+def _write_each(folder: Path, images: np.ndarray, labels) -> None:
+    check_empty(folder)
+    folder.mkdir(exist_ok=True)
+    digits = max(4, len(str(len(images) - 1)))
+    classes = [""] * len(images) if labels is None else [f"_class{label}" for label in labels]
+    for number, (image, of_class) in enumerate(zip(images, classes, strict=True)):
+        write_png(folder / f"{number:0{digits}d}{of_class}.png", plots.image_grid(image[np.newaxis]))
 
 
 def write_figure(path: Path, figure: plt.Figure) -> None:
@@ -168,34 +196,6 @@ def _load(folder: str | Path, name: str) -> keras.Model:
         raise RunError(f"{path} cannot be loaded ({one_line(error)}); train the run again") from error
 
 
-def pretrained_generator(conditional: bool = False) -> keras.Model:
-    """Load a generator that the package ships: of MNIST's digits, trained for 600,000 images by the default recipe.
-
-    Args:
-        conditional: the one that draws the digit that it is asked for.
-
-    Returns:
-        A model from z, float32 (n, 10), or from [z, label], the second int32 (n,), to images, float32 (n, 28, 28, 1) in
-        [-1, 1]; its weights had 16 bits.
-
-    Raises:
-        RunError: the file is missing, damaged or not the one that was shipped.
-    """
-    path, digest = (CONDITIONAL, CONDITIONAL_SHA256) if conditional else (PRETRAINED, PRETRAINED_SHA256)
-    try:
-        if (found := hashlib.sha256(path.read_bytes()).hexdigest()) != digest:
-            raise ValueError(f"its SHA-256 is {found[:12]}, that of the shipped one {digest[:12]}")
-        with np.load(path, allow_pickle=False) as archive:
-            generator = models.dcgan_generator(**json.loads(str(archive["arguments"])))
-            if conditional:
-                generator = conditional_generator(generator, 10)
-            names = sorted(set(archive.files) - {"arguments"})
-            generator.set_weights([archive[name].astype(np.float32) for name in names])
-    except Exception as error:  # NumPy, zipfile and Keras raise many kinds
-        raise RunError(f"{path} cannot be loaded ({one_line(error)}); install gan_tf again") from error
-    return generator
-
-
 def asked_labels(generator: keras.Model, asked: Sequence[int], count: int) -> np.ndarray | None:
     """Return the labels of `count` images: those asked for, again and again; an even mix if none were; None of no use.
 
@@ -212,6 +212,22 @@ def asked_labels(generator: keras.Model, asked: Sequence[int], count: int) -> np
     if known is not None and not set(asked) <= set(range(known)):
         raise UsageError(f"this generator knows the classes 0 to {known - 1}, and was asked for {max(asked)}")
     return np.resize(asked if len(asked) else np.arange(known), count).astype(np.int32)
+
+
+def class_number(folder: str | Path | None, name: str) -> int:
+    """Return the label of a class of a run's pictures, or of the shipped digits, by its name or its number.
+
+    Raises:
+        UsageError: there is no such class.
+    """
+    config = read_config(Path(folder)) if folder else None
+    names = [str(each) for each in (config or {}).get("class_names", [])]
+    if name in names:
+        return names.index(name)
+    if name.isascii() and name.isdigit() and len(name) < 6:
+        return int(name)
+    known = f"it knows {', '.join(names)}" if names else "its classes have no names: give a number"
+    raise UsageError(f"{folder or 'the generator that ships'} has no class {name!r:.50}; {known:.200}")
 
 
 def evaluate(folder: str | Path, count: int | None = None, seed: int = 0) -> dict:

@@ -83,6 +83,11 @@ class Settings:
         below=1,
         of_model={"dcgan": 0.2},
     )
+    augment: str = setting(
+        "auto",
+        "what the discriminator sees images through; auto: translation, where there are fewer than 5,000 of your own",
+        choices=("auto", "none", "translation", "diffaugment"),
+    )
     loss: str = setting(
         "non_saturating", "the adversarial loss", choices=("non_saturating", "minimax", "least_squares")
     )
