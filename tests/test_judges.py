@@ -491,6 +491,17 @@ def test_with_many_images_nothing_is_said_of_few(judge):
     assert re.findall("copied .* near (.*)", text) == ["0.01", "0.01"]
 
 
+def test_flat_images_that_count_as_copied_are_told_as_a_false_alarm():
+    """One training image has little contrast: grey ones are nearer to it than any held-out image is to any other."""
+    train = np.append(BARE.x_train, BARE.x_train[:1] // 64 + 100, axis=0)
+    flat, noise = np.full((30, 16, 16, 3), 101, np.uint8), FAULTS["noise"](BARE.x_test[:30])
+    line = "The untrained generator's images count as copied, and copied nothing"
+    for untrained, told in ((flat, True), (noise, False)):
+        judge = RandomNetwork((16, 16, 3))
+        found = scores.report(judge, BARE._replace(x_train=train), BARE.x_test[:30], untrained, seed=0)
+        assert (line in scores.table(run=found)) is told
+
+
 def test_a_number_that_does_not_fit_is_written_in_four_digits():
     found = reported(RandomNetwork((16, 16, 3)))
     found["scores"]["generator"]["kernel_distance"] = 123456.789
