@@ -39,15 +39,8 @@ COLOURS = {
     "black": (30, 30, 30),
 }
 CORNERS = {"top left": (8, 8), "top right": (8, 23), "bottom left": (23, 8), "bottom right": (23, 23)}
-JITTER = 2  # pixels, up or down, left or right
+OFFSETS = range(-2, 3)  # pixels, up or down, left or right
 HELD_OUT = [("disc", "red"), ("square", "green"), ("triangle", "blue"), ("cross", "yellow")]
-
-
-class Sprites(NamedTuple):
-    """Pictures, uint8 (n, 32, 32, 3), and what each shows, int (n, 5): numbers of shape, colour, corner; y and x."""
-
-    images: np.ndarray
-    facts: np.ndarray
 
 
 def mask(shape: str, y: int, x: int) -> np.ndarray:
@@ -56,46 +49,51 @@ def mask(shape: str, y: int, x: int) -> np.ndarray:
     return SHAPES[shape](rows - y, columns - x)
 
 
-def sprites(count: int, seed: int, without=()) -> Sprites:
-    """Draw sprites at random: each shape, colour and corner as often, `without` pairs of a shape and a colour."""
+def sprites(count: int, seed: int, without=()) -> tuple[np.ndarray, np.ndarray]:
+    """Draw sprites at random, each shape, colour and corner as often, `without` pairs of a shape and a colour.
+
+    Returns:
+        Pictures, uint8 (count, 32, 32, 3), and what each shows, int (count, 5): the numbers of its shape, colour and
+        corner, and the y and x of its middle.
+    """
     random = np.random.default_rng(seed)
     images, facts = np.full((count, 32, 32, 3), 255, np.uint8), []
     while len(facts) < count:
-        shape, colour, corner = (random.integers(len(each)) for each in (SHAPES, COLOURS, CORNERS))
+        shape, colour, corner = (random.integers(len(x)) for x in (SHAPES, COLOURS, CORNERS))
         if (list(SHAPES)[shape], list(COLOURS)[colour]) in without:
             continue
-        y, x = list(CORNERS.values())[corner] + random.integers(-JITTER, JITTER + 1, 2)
-        painted = list(COLOURS.values())[colour] + random.integers(-15, 16, 3)
-        images[len(facts)][mask(list(SHAPES)[shape], y, x)] = painted
+        move = random.integers(OFFSETS[0], OFFSETS[-1] + 1, 2)
+        y, x = list(CORNERS.values())[corner] + move
+        paint = list(COLOURS.values())[colour] + random.integers(-15, 16, 3)
+        images[len(facts)][mask(list(SHAPES)[shape], y, x)] = paint
         facts.append((shape, colour, corner, y, x))
-    return Sprites(images, np.array(facts))
+    return images, np.array(facts)
 
 
 def read_sprites(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Say of each picture whether it is a sprite, bool (n,), and which is nearest, int (n, 5).
 
     Of all shapes in all places, each painted in the colour that fits best on white, the one with the least squared
-    error is taken. The picture is a sprite if the error's root mean square is below 30 and the colour is within 50 of
+    error is taken. The picture is a sprite if the error's root mean square is below 24 and the colour is within 60 of
     one of the six in each channel, of 255 each.
     """
-    places = [(c, y + dy, x + dx) for c, (y, x) in enumerate(CORNERS.values()) for dy in OFFSETS for dx in OFFSETS]
-    known = [(s, *place) for s in range(len(SHAPES)) for place in places]
-    masks = np.stack([mask(list(SHAPES)[s], y, x).ravel() for s, _, y, x in known]).astype(np.float32)
+    corners = enumerate(CORNERS.values())
+    places = [(c, y + dy, x + dx) for c, (y, x) in corners for dy in OFFSETS for dx in OFFSETS]
+    known = np.array([(s, *place) for s in range(len(SHAPES)) for place in places])
+    masks = np.stack([mask(list(SHAPES)[s], y, x).ravel() for s, _, y, x in known])
 
     off_white = images.reshape(len(images), 1024, 3).astype(np.float32) - 255
-    sums = np.einsum("mp,npc->nmc", masks, off_white, optimize=True)
+    sums = np.einsum("mp,npc->nmc", masks.astype(np.float32), off_white, optimize=True)
     means = sums / masks.sum(axis=1)[:, None]
     errors = np.square(off_white).sum(axis=(1, 2))[:, None] - (sums * means).sum(axis=-1)
 
     best = errors.argmin(axis=1)
     error = np.sqrt(np.maximum(errors.min(axis=1), 0) / 3072)
-    away = np.abs(255 + means[np.arange(len(best)), best, None] - list(COLOURS.values())).max(axis=-1)
-    shape, corner, y, x = np.array(known)[best].T
+    paint = 255 + means[np.arange(len(best)), best]
+    away = np.abs(paint[:, None] - list(COLOURS.values())).max(axis=-1)
+    shape, corner, y, x = known[best].T
     facts = np.stack([shape, away.argmin(axis=1), corner, y, x], axis=1)
-    return (error < 30) & (away.min(axis=1) < 50), facts
-
-
-OFFSETS = range(-JITTER, JITTER + 1)
+    return (error < 24) & (away.min(axis=1) < 60), facts
 
 
 def combinations(facts: np.ndarray) -> set[tuple]:
@@ -147,14 +145,14 @@ def memorised(model: gan.GAN, train: np.ndarray, held_out: np.ndarray) -> float:
 def train(name: str, seed: int) -> list[float]:
     """Train one row and return its scores."""
     variant = VARIANTS[name]
-    there = sprites(variant.count, seed, HELD_OUT)
+    images, facts = sprites(variant.count, seed, HELD_OUT)
     model = build(seed, variant.policy)
-    model.fit(data.batches(there.images, 16, seed=seed, endless=True), steps_per_epoch=IMAGES // 16, verbose=0)
+    model.fit(data.batches(images, 16, seed=seed, endless=True), steps_per_epoch=IMAGES // 16, verbose=0)
     drawn = gan.sample_images(model.ema_generator, DRAWN, seed)
-    return [*scores(drawn, there), memorised(model, there.images, sprites(1000, 99, HELD_OUT).images)]
+    return [*scores(drawn, facts), memorised(model, images, sprites(1000, 99, HELD_OUT)[0])]
 
 
-def scores(drawn: np.ndarray, there: Sprites) -> list[float]:
+def scores(drawn: np.ndarray, trained_on: np.ndarray) -> list[float]:
     """Return the share of sprites among pictures, how many combinations there are among them, and which parts are new.
 
     Namely the share of pairs of shape and colour that were held out, and of combinations outside the training set.
@@ -163,7 +161,7 @@ def scores(drawn: np.ndarray, there: Sprites) -> list[float]:
     facts = facts[valid]
     pairs = {(list(SHAPES).index(s), list(COLOURS).index(c)) for s, c in HELD_OUT}
     new_pairs = np.mean([tuple(fact[:2]) in pairs for fact in facts])
-    outside = np.mean([tuple(fact[:3]) not in combinations(there.facts) for fact in facts])
+    outside = np.mean([tuple(fact[:3]) not in combinations(trained_on) for fact in facts])
     return [float(valid.mean()), len(combinations(facts)), float(new_pairs), float(outside)]
 
 
@@ -180,8 +178,8 @@ def main() -> None:
     for name in VARIANTS:
         columns = zip(*(row[2:] for row in rows if row[0] == name), strict=True)
         lines.append(f"| {name} | " + " | ".join(spread(column, ".3g") for column in columns) + " |")
-    new = sprites(DRAWN, 77, HELD_OUT)
-    real = [scores(new.images, sprites(200, seed, HELD_OUT)) for seed in SEEDS]
+    new, _ = sprites(DRAWN, 77, HELD_OUT)
+    real = [scores(new, sprites(200, seed, HELD_OUT)[1]) for seed in SEEDS]
     cells = [spread(column, ".3g") for column in zip(*real, strict=True)]
     lines += [f"| new sprites, beside 200 | {' | '.join(cells)} | |", ""]
     lines += [f"After {IMAGES:,} images; median of three seeds (lowest to highest), {DRAWN:,} drawn. {machine()}"]

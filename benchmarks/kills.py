@@ -109,18 +109,13 @@ def newest_change(folder: Path) -> int:
     return max(times, default=0)
 
 
-def _bits(array: np.ndarray) -> tuple:
-    """Return what makes two arrays the same, NaN included: what was not measured yet is NaN."""
-    return array.shape, array.dtype, array.tobytes()
-
-
 def differences(one: Path, other: Path) -> list[str]:
     """Name what differs between two finished runs, times aside."""
     found = []
     archives = [checkpoints(folder)[-1] for folder in (one, other)]
     with np.load(archives[0]) as first, np.load(archives[1]) as second:
         names = {name for name in first.files + second.files if "seconds" not in name}
-        found += [n for n in names if n not in first or n not in second or _bits(first[n]) != _bits(second[n])]
+        found += [n for n in names if n not in first or n not in second or first[n].tobytes() != second[n].tobytes()]
     for name in ("history.csv", "losses.csv"):
         tables = [
             list(csv.DictReader((folder / name).read_text(encoding="utf-8").splitlines())) for folder in (one, other)

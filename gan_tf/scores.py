@@ -286,7 +286,7 @@ def _foot(one: dict) -> list[str]:
         )
     if max(one["scores"]["untrained_generator"][key] for key in ("copied", "small_copied")) > FALSE_ALARM:
         lines.append(
-            "The untrained generator's images count as copied, and copied nothing: nearly flat images are near to many. "
-            "Trust `copied` only where a generator's images look real and the distances are small."
+            "The untrained generator's images count as copied, and copied nothing: flat images are near to many. Trust "
+            "`copied` only where a generator's images look real and the distances are small."
         )
     return lines

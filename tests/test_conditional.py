@@ -385,7 +385,7 @@ def shipped():
 
 def test_the_shipped_generator_draws_what_it_is_asked_for(shipped):
     """In 97 of 100 images of each class but the worst; chapter 09 asks 10,000 times."""
-    assert shipped.CONDITIONAL.stat().st_size < 1_500_000
+    assert runs.shipped.CONDITIONAL.stat().st_size < 1_500_000
     assert players.classes_of(shipped) == 10
     labels = np.repeat(np.arange(10), 100)
     images = runs.sample_images(shipped, 1000, 0, labels)
@@ -409,8 +409,8 @@ def test_digits_need_no_run_and_no_training(tmp_path, monkeypatch):
 
 
 def test_a_damaged_shipped_generator_is_named(tmp_path, monkeypatch, capsys):
-    (tmp_path / "conditional.npz").write_bytes(shipped.CONDITIONAL.read_bytes()[:-9])
-    monkeypatch.setattr(shipped, "CONDITIONAL", tmp_path / "conditional.npz")
+    (tmp_path / "conditional.npz").write_bytes(runs.shipped.CONDITIONAL.read_bytes()[:-9])
+    monkeypatch.setattr(runs.shipped, "CONDITIONAL", tmp_path / "conditional.npz")
     assert asked("--digit", 7) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert "conditional.npz cannot be loaded" in line
