@@ -40,7 +40,7 @@ def of_dataset(
     cache: str | Path | None = None,
     digest: str | None = None,
 ) -> Judge:
-    """Return the evaluator of a dataset; the first time, train it if there are labels: less than a minute.
+    """Return the evaluator of a dataset; the first time, train it if there are labels, about a minute.
 
     Args:
         dataset: images uint8 (n, h, w, c).

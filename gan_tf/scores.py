@@ -19,6 +19,8 @@ from gan_tf.neighbours import nearest
 ENOUGH_PER_FEATURE = 10  # images: with fewer, what a Fréchet distance shows is mostly how few they are
 HUNDRED = 100  # held-out images: of fewer, the nearest hundredth is less than one
 
+FALSE_ALARM = 0.1  # images of an untrained generator that count as copied
+
 
 class EvaluatorError(Error):
     """An evaluator that cannot be used, or scores of different ones side by side."""
@@ -281,5 +283,10 @@ def _foot(one: dict) -> list[str]:
         lines.append(
             f"Copied: about as near to a training image as the nearest of only {one['held_out']} held-out images is, "
             f"or nearer; of new images, {metrics.copied_by_chance(one['held_out']):.0%} are."
+        )
+    if max(one["scores"]["untrained_generator"][key] for key in ("copied", "small_copied")) > FALSE_ALARM:
+        lines.append(
+            "The untrained generator's images count as copied, and copied nothing: flat images are near to many. Trust "
+            "`copied` only where a generator's images look real and the distances are small."
         )
     return lines
