@@ -13,8 +13,9 @@ from gan_tf.runs.folder import RunError, of_another_version, read_config
 from gan_tf.runs.results import NETWORKS, load_discriminator, load_generator
 from gan_tf.runs.settings import Settings
 
-INHERITED = ("latent_dim", "generator_widths", "discriminator_widths", "input_noise")  # where they were not asked for
-FIXED = ("model", "latent_dim", "generator_widths", "discriminator_widths")  # on which the weights depend
+SHAPES = ("size", "channels", "classes", "latent_dim", "generator_widths", "discriminator_widths")
+INHERITED = (*SHAPES, "input_noise")  # where they were not asked for
+FIXED = ("model", *SHAPES)  # on which the weights depend
 
 
 def origin(folder: Path, config: dict | None, start_from: str | Path | None) -> dict | None:
@@ -77,7 +78,7 @@ def settle(settings: Settings, source: dict | None, config: dict | None) -> Sett
     """
     if source is None:
         return settings
-    there = Settings(**(config or read_config(Path(source["run"])))["settings"])
+    there = Settings(**(config or read_config(Path(source["run"])))["settings"]).with_model_defaults()
     asked = dataclasses.asdict(settings)
     for name in FIXED if config is None else ():
         if asked[name] not in (None, now := getattr(there, name)):
