@@ -111,7 +111,7 @@ class Variant(NamedTuple):
 VARIANTS = {
     "200": Variant(200, None),
     "200-translation": Variant(200, augment.translation),
-    "200-translation-cutout": Variant(200, augment.in_turn(augment.translation, augment.cutout)),
+    "200-translation-cutout": Variant(200, augment.in_sequence(augment.translation, augment.cutout)),
     "200-diffaugment": Variant(200, augment.diffaugment),
     "4000": Variant(4000, None),
     "4000-translation": Variant(4000, augment.translation),

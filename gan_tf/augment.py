@@ -87,12 +87,12 @@ def colour(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
 @registered
 def diffaugment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     """Change the colour, then move, then cut out: the paper's strongest policy, for the smallest sets of images."""
-    return in_turn(colour, translation, cutout)(images, seed)
+    return in_sequence(colour, translation, cutout)(images, seed)
 
 
 @registered
-class InTurn:
-    """Functions of (images, seed), one after the other, each with a seed of its own; `in_turn` makes it.
+class InSequence:
+    """Functions of (images, seed), one after the other, each with a seed of its own; `in_sequence` makes it.
 
     A GAN that is compiled with it is saved with it, if each function has a name by which Keras finds it again.
     """
@@ -101,7 +101,7 @@ class InTurn:
         self.functions = list(functions)
         for function in self.functions:
             if not callable(function) or isinstance(function, keras.Layer):
-                raise UsageError(f"in_turn takes functions of (images, seed), got {function!r:.50}")
+                raise UsageError(f"in_sequence takes functions of (images, seed), got {function!r:.50}")
 
     def __call__(self, images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
         for number, function in enumerate(self.functions):
@@ -113,14 +113,14 @@ class InTurn:
         return {"functions": self.functions}
 
     @classmethod
-    def from_config(cls, config: dict) -> "InTurn":
+    def from_config(cls, config: dict) -> "InSequence":
         """Make it of what `get_config` returned and Keras wrote."""
         return cls([keras.saving.deserialize_keras_object(function) for function in config["functions"]])
 
 
-def in_turn(*functions: Callable) -> InTurn:
-    """Return an augmentation that does what others do, in their order: `in_turn(translation, cutout)`."""
-    return InTurn(functions)
+def in_sequence(*functions: Callable) -> InSequence:
+    """Return an augmentation that does what others do, in their order: `in_sequence(translation, cutout)`."""
+    return InSequence(functions)
 
 
 def _moved(images: tf.Tensor, axis: int, by: tf.Tensor) -> tf.Tensor:

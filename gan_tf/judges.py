@@ -76,7 +76,7 @@ class Classifier(evaluator.Network):
     """A classifier of a dataset's classes, and the images averaged to 8x8.
 
     Args:
-        model: as `network` makes it, trained.
+        model: as `classifier_network` makes it, trained.
         accuracy: the share of held-out images that it names rightly.
     """
 
@@ -90,7 +90,7 @@ class Classifier(evaluator.Network):
         return super().extract(images, progress)._replace(small=averages(np.asarray(images)))
 
 
-def network(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
+def classifier_network(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
     """Build the classifier: convolutions down to 4 pixels or fewer, and what each channel has at most and on average.
 
     Above 32 pixels a convolution has stride 2; from there on its output is pooled by maxima. Nothing is drawn but by
@@ -117,7 +117,7 @@ def network(image_shape: tuple[int, int, int], classes: int) -> keras.Model:
 
 def _trained(dataset: datasets.Dataset, say: Callable) -> Classifier:
     """Train a classifier on the training images, each moved a little, and say how good it is."""
-    model = network(dataset.image_shape, dataset.classes)
+    model = classifier_network(dataset.image_shape, dataset.classes)
     head = keras.Model(model.input, model.outputs[1])
     steps = int(np.clip(EPOCHS * len(dataset.x_train) // BATCH, *STEPS))
     head.compile(
@@ -197,7 +197,7 @@ def _stored(place: Path, dataset: datasets.Dataset, digest: str, say: Callable) 
             raise ValueError("it is of another dataset, or of another version of gan_tf")
         if type(about.accuracy) is not float or not 0.0 <= about.accuracy <= 1.0:
             raise ValueError(f"its accuracy is {about.accuracy!r:.20}")
-        model = network(dataset.image_shape, dataset.classes)
+        model = classifier_network(dataset.image_shape, dataset.classes)
         sizes = {f"{i:02d}": weight.nbytes for i, weight in enumerate(model.get_weights())}
         weights = list(read_arrays(place, sizes).values())
         if not all(weight.dtype == np.float32 and np.isfinite(weight).all() for weight in weights):

@@ -260,5 +260,5 @@ def _from_saved(half: str | dict) -> Callable:
 
 def _has_a_name(function: Callable) -> bool:
     plain = isinstance(function, types.FunctionType) and function.__name__ != "<lambda>"
-    parts = function.functions if isinstance(function, augment.InTurn) else ()
+    parts = function.functions if isinstance(function, augment.InSequence) else ()
     return plain or (hasattr(function, "get_config") and all(map(_has_a_name, parts)))

@@ -1176,10 +1176,10 @@ def own_loss():
     assert same_next_step(model, other)
 
 
-@works(SAVING, "`augment=augment.in_turn(augment.translation, augment.cutout)`", "is found again")
+@works(SAVING, "`augment=augment.in_sequence(augment.translation, augment.cutout)`", "is found again")
 def augmented():
     model = made(players=(models.mlp_generator(2, (4,)), models.mlp_discriminator((4,))))
-    compiled(model, augment=augment.in_turn(augment.translation, augment.cutout))
+    compiled(model, augment=augment.in_sequence(augment.translation, augment.cutout))
     batch = np.random.default_rng(0).uniform(-1, 1, (4, 28, 28, 1)).astype(np.float32)
     model.train_on_batch(batch)
     with folder() as path, silent():

@@ -247,8 +247,8 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/augment.py",
-        "in_turn(colour, translation, cutout)(",
-        "in_turn(translation, cutout, colour)(",
+        "in_sequence(colour, translation, cutout)(",
+        "in_sequence(translation, cutout, colour)(",
         (f"{AUGMENT}test_diffaugment_is_the_papers_policy_in_its_order",),
         "what is cut out stays grey",
     ),

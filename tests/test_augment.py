@@ -246,8 +246,8 @@ def test_a_share_of_0_changes_nothing(function):
             r"images \(batch, height, width, channels\), got \(28, 28, 1\)",
         ),
         (lambda: augment.colour(np.zeros((2, 8, 8, 1), np.uint8), SEED), "as data.to_float makes, got uint8"),
-        (lambda: augment.in_turn(augment.cutout, "colour"), r"functions of \(images, seed\), got 'colour'"),
-        (lambda: augment.in_turn(layers.RandomFlip(name="flip")), r"got <RandomFlip name=flip"),
+        (lambda: augment.in_sequence(augment.cutout, "colour"), r"functions of \(images, seed\), got 'colour'"),
+        (lambda: augment.in_sequence(layers.RandomFlip(name="flip")), r"got <RandomFlip name=flip"),
     ],
 )
 def test_what_cannot_be_augmented_is_refused_in_one_line(call, line):
@@ -266,14 +266,14 @@ def test_in_turn_gives_each_function_a_seed_of_its_own():
         seen.append(tuple(np.array(seed)))
         return images + 1
 
-    assert float(augment.in_turn(note, note)(tf.constant(1.0), SEED)) == 3
+    assert float(augment.in_sequence(note, note)(tf.constant(1.0), SEED)) == 3
     assert len({*seen, tuple(SEED)}) == 3
 
 
 def test_diffaugment_is_the_papers_policy_in_its_order():
     """Colour comes first: what is cut out stays grey."""
     images = noise(30, 16, 16, 3)
-    expected = augment.in_turn(augment.colour, augment.translation, augment.cutout)(images, SEED)
+    expected = augment.in_sequence(augment.colour, augment.translation, augment.cutout)(images, SEED)
     results = augment.diffaugment(images, SEED).numpy()
     np.testing.assert_array_equal(results, expected)
     assert all(np.count_nonzero(result == 0) >= 16 for result in results)
@@ -398,7 +398,7 @@ def test_an_image_too_small_is_refused_before_a_weight_changes():
 
 def test_functions_in_turn_are_saved_with_the_gan(tmp_path):
     model, batch = brightness_meter(), tf.constant(noise(4, 8, 8, 1))
-    model.compile("sgd", "sgd", augment=augment.in_turn(augment.translation, augment.in_turn(augment.cutout)))
+    model.compile("sgd", "sgd", augment=augment.in_sequence(augment.translation, augment.in_sequence(augment.cutout)))
     model.train_step(batch)
     model.save(tmp_path / "gan.keras")
     again = keras.saving.load_model(tmp_path / "gan.keras")
@@ -411,7 +411,9 @@ def test_functions_in_turn_are_saved_with_the_gan(tmp_path):
 
 def test_a_function_in_turn_that_no_file_can_hold_is_said_before_the_training():
     with pytest.warns(UserWarning, match="`save` will leave out how this GAN was compiled, for the augmentation"):
-        brightness_meter().compile("sgd", "sgd", augment=augment.in_turn(augment.cutout, lambda images, seed: images))
+        brightness_meter().compile(
+            "sgd", "sgd", augment=augment.in_sequence(augment.cutout, lambda images, seed: images)
+        )
 
 
 # Training with it.

@@ -133,7 +133,7 @@ def test_runs_of_another_recipe_are_refused(tmp_path, monkeypatch):
     with pytest.raises(time_to_quality.Incomplete, match="another recipe"):
         time_to_quality.check_recipe(tmp_path / "new", dataclasses.replace(settings, ema_decay=0.9))
 
-    def another(settings):
+    def another(settings, seen):
         return models.dcgan_generator(
             settings.latent_dim, settings.generator_widths, 3, 3
         ), models.dcgan_discriminator()

@@ -273,7 +273,7 @@ def test_half_a_file_is_never_left(trained, tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("shape", [(16, 16, 1), (28, 28, 3), (64, 64, 1), (128, 128, 3)])
 def test_the_network_fits_every_size(shape):
-    model = judges.network(shape, 5)
+    model = judges.classifier_network(shape, 5)
     features, logits = model(np.zeros((2, *shape), np.float32), training=False)
     assert (features.shape, logits.shape) == ((2, 64), (2, 5))
     assert model.count_params() < 100_000

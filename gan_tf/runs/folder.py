@@ -98,7 +98,7 @@ def differences(before: dict, now: dict) -> list[str]:
     }
     old, new = defaults | before["settings"], now["settings"]
     if before["dataset_sha256"] == now["dataset_sha256"]:
-        old = old | {"dataset": new["dataset"]}  # a folder that was moved holds the same pictures
+        old = old | {"dataset": new.get("dataset")}  # a folder that was moved holds the same pictures
     unlike = [name for name in new if old.get(name) != new[name] and (name != "epochs" or old[name] > new[name])]
     found = [f"{name}: {old.get(name)} there, {new[name]} asked" for name in unlike]
     found += [
