@@ -1,6 +1,6 @@
-"""Few pictures, with and without augmentation: `python benchmarks/few.py [NAME ...]`, resumable, about 20 minutes.
+"""Few pictures, with and without augmentation: `python benchmarks/few.py [NAME ...]`, resumable.
 
-Sprites in colour, of chapter 25, which can be read by rules: what a small GAN draws of them after 60,000 images, where
+Sprites in colour, which can be read by rules: what a small GAN draws of them after 60,000 images, where
 200 of them were its training set, or 4,000. Three seeds a row.
 """
 

@@ -1,4 +1,4 @@
-"""What a step costs at each size of images: `python benchmarks/sizes.py`, about five minutes on 2 cores.
+"""What a step costs at each size of images: `python benchmarks/sizes.py`.
 
 Each size is timed in turn with MNIST's, 28x28 in grey, so that a ratio holds on a busy machine too.
 """

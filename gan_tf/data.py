@@ -15,7 +15,7 @@ from gan_tf.datasets import DataError, Dataset
 
 __all__ = ["DataError", "Dataset", "batches", "load", "to_float", "to_uint8"]
 
-NAMES = ("auto", "mnist", "digits", "fashion_mnist", "kmnist")
+NAMES = ("auto", *datasets.TITLES)
 
 
 def load(name: str | Path = "auto", size: int | None = None, channels: int | None = None) -> Dataset:

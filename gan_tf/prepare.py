@@ -90,7 +90,9 @@ def load(path: Path, size: int | None = None, channels: int | None = None, seed:
             f"{title}: {len(images):,} pictures are few: without augmentation a GAN learns them by heart. `evaluate` "
             "tells copies, and chapter 05 what its scores mean"
         )
-    labels = None if about["labels"] is None else np.array(about["labels"], np.uint8 if _few(about) else np.uint16)
+    labels = None if about["labels"] is None else np.array(about["labels"])
+    if labels is not None:
+        labels = labels.astype(np.uint8 if labels.max() < 256 else np.uint16)
     train = about["train"]
     parts = [images[:train], images[train:]]
     if images.nbytes <= MAPPED_BYTES:
@@ -98,10 +100,6 @@ def load(path: Path, size: int | None = None, channels: int | None = None, seed:
     of_labels = (None, None) if labels is None else (labels[:train], labels[train:])
     names = tuple(about["class_names"])
     return Dataset(os.path.abspath(path), parts[0], of_labels[0], parts[1], of_labels[1], names, source.files)
-
-
-def _few(about: dict) -> bool:
-    return max(about["labels"]) < 256
 
 
 def cache_folder() -> Path:
@@ -252,7 +250,7 @@ def _store(source: Source, shape: Shape, seed: int, making: Path) -> None:
 
     good = np.array(good)
     labels = None if source.labels is None else source.labels[good]
-    train, held_out = split(len(good), labels, seed, source.class_names)
+    train, held_out = split(len(good), labels, seed)
     order = np.concatenate([train, held_out])
     with open(making / "images.u8", "wb") as file:
         for start in range(0, len(order), 1000):
@@ -276,7 +274,7 @@ def _store(source: Source, shape: Shape, seed: int, making: Path) -> None:
     write_json(making / "about.json", about)
 
 
-def split(count: int, labels: np.ndarray | None, seed: int, class_names=()) -> tuple[np.ndarray, np.ndarray]:
+def split(count: int, labels: np.ndarray | None, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows to train on and those held out, each in a random order; of each class the same share.
 
     The only picture of a class is never held out.
@@ -290,5 +288,5 @@ def split(count: int, labels: np.ndarray | None, seed: int, class_names=()) -> t
     last = order[np.argsort(place[order], kind="stable")]
     if not np.isfinite(place[last[:size]]).all():
         raise DataError(f"{len(np.unique(labels))} classes for {count} pictures: most have one; give each at least two")
-    held_out = set(last[:size].tolist())
-    return np.array([i for i in order if i not in held_out]), np.array([i for i in order if i in held_out])
+    held_out = np.isin(order, last[:size])
+    return order[~held_out], order[held_out]

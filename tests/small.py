@@ -1,6 +1,9 @@
-"""GANs of few weights for the tests of runs, whose time depends on the size and what they test does not."""
+"""For the tests of runs: GANs of few weights, for time depends on the size and what is tested does not; and a signal."""
 
 import dataclasses
+import signal
+
+import keras
 
 from gan_tf import gan
 from gan_tf.runs import recipe
@@ -18,3 +21,15 @@ def build(settings: recipe.Settings) -> gan.GAN:
     in "mixed_float16" the loss scaling.
     """
     return recipe.build(dataclasses.replace(settings, **FEW[settings.model]))
+
+
+class StopIn(keras.callbacks.Callback):
+    """Let the process get a signal in a step of the run."""
+
+    def __init__(self, step: int):
+        super().__init__()
+        self.step = step
+
+    def on_train_batch_end(self, batch, logs=None):
+        if int(self.model.steps_taken) == self.step:
+            signal.raise_signal(signal.SIGTERM)

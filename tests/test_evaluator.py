@@ -314,18 +314,6 @@ def test_evaluation_changes_nothing_in_the_training(scored, tmp_path):
     assert all(np.array_equal(first[name], second[name]) for name in first)
 
 
-class StopIn(keras.callbacks.Callback):
-    """Let the process get a signal in a step of the run."""
-
-    def __init__(self, step: int):
-        super().__init__()
-        self.step = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        if int(self.model.steps_taken) == self.step:
-            signal.raise_signal(signal.SIGTERM)
-
-
 @pytest.mark.slow
 def test_a_run_stopped_and_continued_keeps_its_scores(scored, tmp_path):
     """Also where the second part does not evaluate, or evaluates at other steps."""
@@ -333,7 +321,7 @@ def test_a_run_stopped_and_continued_keeps_its_scores(scored, tmp_path):
     whole = [{k: v for k, v in row.items() if k != "seconds"} for row in rows(scored / "scores.csv")]
     for name, every, expected in (("same", 5, whole), ("none", None, whole[:2]), ("other", 6, [*whole[:2], whole[3]])):
         with pytest.raises(runs.Stopped):
-            runs.train(tmp_path / name, SETTINGS, evaluate_every=5, callbacks=[StopIn(7)])
+            runs.train(tmp_path / name, SETTINGS, evaluate_every=5, callbacks=[small.StopIn(7)])
         runs.train(tmp_path / name, SETTINGS, evaluate_every=every)
         found = [{k: v for k, v in row.items() if k != "seconds"} for row in rows(tmp_path / name / "scores.csv")]
         assert found == expected
@@ -344,7 +332,7 @@ def test_a_run_stopped_and_continued_keeps_its_scores(scored, tmp_path):
 def test_a_run_that_is_scored_from_its_second_epoch_on(tmp_path):
     """The first one's row has the same columns and no scores."""
     with pytest.raises(runs.Stopped):
-        runs.train(tmp_path / "run", SETTINGS, build=small.build, callbacks=[StopIn(7)])
+        runs.train(tmp_path / "run", SETTINGS, build=small.build, callbacks=[small.StopIn(7)])
     runs.train(tmp_path / "run", SETTINGS, evaluate_every=5, build=small.build)
     assert [row["step"] for row in rows(tmp_path / "run" / "scores.csv")] == ["7", "10", "12"]
     first, last = rows(tmp_path / "run" / "history.csv")

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import signal
 import subprocess
 import sys
 import warnings
@@ -602,25 +601,13 @@ def test_scores_stand_beside_what_was_measured_last(tmp_path, monkeypatch):
     np.testing.assert_array_equal(found["memorised"], expected)
 
 
-class StopIn(keras.callbacks.Callback):
-    """Let the process get a signal in a step of the run."""
-
-    def __init__(self, step: int):
-        super().__init__()
-        self.step = step
-
-    def on_train_batch_end(self, batch, logs=None):
-        if int(self.model.steps_taken) == self.step:
-            signal.raise_signal(signal.SIGTERM)
-
-
 @pytest.mark.slow
 def test_a_run_stopped_and_continued_has_the_same_scores_beside_the_same_measurements(tmp_path, monkeypatch):
     monkeypatch.setattr(diagnosis, "EVERY", 2)
     asked = settings(save(tmp_path / "own.npz", labelled=True))
     runs.train(tmp_path / "whole", asked, evaluate_every=1, build=small.build)
     with pytest.raises(runs.Stopped):
-        runs.train(tmp_path / "run", asked, evaluate_every=1, build=small.build, callbacks=[StopIn(3)])
+        runs.train(tmp_path / "run", asked, evaluate_every=1, build=small.build, callbacks=[small.StopIn(3)])
     runs.train(tmp_path / "run", asked, evaluate_every=1, build=small.build)
     whole, again = (columns(tmp_path / name / "scores.csv") for name in ("whole", "run"))
     for name in set(whole) - {"seconds"}:

@@ -653,3 +653,13 @@ def test_a_class_is_asked_for_by_name(tmp_path, capsys):
         command_line.main(["sample", str(tmp_path / "run"), "--class", "cat", "--count", "3", "--out", str(out)]) == 0
     )
     assert np.load(out)["labels"].tolist() == [1, 1, 1]
+
+
+@pytest.mark.parametrize(("classes", "columns"), [(2, 10), (3, 9), (4, 8), (6, 6)])
+def test_few_classes_have_several_columns_each(classes, columns, tmp_path):
+    """Else three classes would make a frame of three columns and sixteen rows, too narrow for its caption."""
+    for number in range(classes):
+        write(tmp_path / "own" / str(number), 32, first=100 * number, height=16, width=16)
+    runs.train(tmp_path / "run", runs.Settings(dataset=str(tmp_path / "own"), conditional=True, size=16, **FEW))
+    with Image.open(max((tmp_path / "run" / "frames").glob("*.png"))) as frame:
+        assert frame.size == (16 * columns, 16 * (50 // columns))

@@ -17,7 +17,7 @@ import gan_tf
 from gan_tf.data import Dataset
 from gan_tf.files import one_line
 from gan_tf.folders import names_of
-from gan_tf.runs.settings import Settings
+from gan_tf.runs.settings import USUAL_SIZE, Settings
 from gan_tf.untrusted import link_out_of
 
 MOST_CONFIG_BYTES = 1_000_000
@@ -91,7 +91,7 @@ def differences(before: dict, now: dict) -> list[str]:
     """
     defaults = {field.name: field.default for field in dataclasses.fields(Settings)}  # of what is newer than the run
     defaults |= {
-        "size": 28,
+        "size": USUAL_SIZE,
         "channels": 1,
         "augment": "none",
         "classes": 10 if before["settings"].get("conditional") else None,

@@ -15,7 +15,7 @@ from gan_tf.runs.callbacks import Counting, History, Schedule, Signals
 from gan_tf.runs.folder import RunError
 
 FRAME_GRID = 25  # images in a frame
-CLASS_ROWS = 5  # of them, where a class has a column
+CLASS_ROWS = 5  # of them, where a class has a column, or several
 CLASS_COLUMNS = 10  # at most
 WATCHED = (*scores.WATCHED, "memorised")  # names that `Scores` adds to an epoch's logs
 SERIES = (39, 120_000)  # frame 39, the 40th, is due after so many images: those of a run by default

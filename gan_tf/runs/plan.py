@@ -14,11 +14,10 @@ from gan_tf.runs import checkpoints, devices, recipe
 from gan_tf.runs.folder import RunError, differences, of_another_version
 from gan_tf.runs.pictures import WATCHED
 from gan_tf.runs.results import OUTPUTS
-from gan_tf.runs.settings import Settings
+from gan_tf.runs.settings import USUAL_SIZE, Settings
 
 DEFAULT_IMAGES = 120_000  # what a run without --epochs shows the networks, about: 2 epochs of MNIST, 80 of the digits
 FEW_IMAGES = 5_000  # of your own, below which they are augmented where nobody says
-DEFAULT_SIDE = 28  # of these images; of larger ones as many times more as this side goes into theirs
 
 
 def choose_devices(settings: Settings, config: dict | None) -> tuple[Settings, tf.distribute.Strategy]:
@@ -67,8 +66,8 @@ def resolve(
 
 
 def default_images(size: int) -> int:
-    """Return how many images a run shows the networks where nobody says: more where images are larger."""
-    return DEFAULT_IMAGES * max(1, size // DEFAULT_SIDE)
+    """Return how many images a run shows the networks where nobody says: of larger ones, so many times more."""
+    return DEFAULT_IMAGES * max(1, size // USUAL_SIZE)
 
 
 def check_step(folder: Path, config: dict | None) -> None:

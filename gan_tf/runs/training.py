@@ -224,11 +224,13 @@ def rows(run: Run, part: str, chosen: slice | np.ndarray) -> gan.Batch:
 def shown_rows(run: Run, count: int) -> tuple[gan.Batch, int | None]:
     """Return what `count` pictures are drawn for, and in how many columns: the first training images.
 
-    Where they have labels, each of the first classes has a column, and each row an image of every one of these.
+    Where they have labels, each of the first classes has a column, or several where there are few classes, and each row
+    an image of every one of these.
     """
     if not run.model.labelled:
         return rows(run, "train", slice(count)), None
     labels = np.unique(run.dataset.y_train)[:CLASS_COLUMNS]
+    labels = np.repeat(labels, CLASS_COLUMNS // len(labels))
     of_each = [np.resize(np.flatnonzero(run.dataset.y_train == label), count // len(labels)) for label in labels]
     return rows(run, "train", np.stack(of_each, axis=1).ravel()), len(labels)
 
