@@ -1,4 +1,4 @@
-"""For the tests of runs: GANs of few weights, for time depends on the size and what is tested does not; and a signal."""
+"""For the tests of runs: GANs of few weights, for time depends on the size and what is tested does not; a signal."""
 
 import dataclasses
 import signal
