@@ -87,8 +87,8 @@ def load(path: Path, size: int | None = None, channels: int | None = None, seed:
         print(f"{title}: {note}")
     if len(images) < FEW:
         print(
-            f"{title}: {len(images):,} pictures are few: without augmentation a GAN learns them by heart. `evaluate` "
-            "tells copies, and chapter 05 what its scores mean"
+            f"{title}: {len(images):,} pictures are few, and a GAN soon learns them by heart. `evaluate` tells copies, "
+            "and chapter 25 what to expect and what to do"
         )
     labels = None if about["labels"] is None else np.array(about["labels"])
     if labels is not None:

@@ -101,6 +101,16 @@ LABEL_ROWS = {  # of benchmarks/conditional.csv, as chapter 09 names them: in it
 }
 
 
+FEW_ROWS = {  # of benchmarks/few.csv, as chapter 25 names them
+    "200": "200 sprites",
+    "200-translation": "200, translation",
+    "200-translation-cutout": "200, translation and cutout",
+    "200-diffaugment": "200, translation, cutout and colour",
+    "4000": "4,000 sprites",
+    "4000-translation": "4,000, translation",
+}
+
+
 def repository() -> str:
     """Return the project's address, or nothing where there is none yet."""
     project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -214,6 +224,18 @@ def label_seeds() -> str:
     return "\n".join(['TRAINED = """', *lines, '"""'])
 
 
+def few_table() -> str:
+    """Return chapter 25's table of what few pictures and augmentation do, from benchmarks/few.csv."""
+    columns = {"valid": ".0%", "combinations": ".0f", "memorised": ".2f", "twins": ".0%"}
+    heads = ("trained on", "valid", "combinations, of 96", "memorised", "twins")
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for name, what in FEW_ROWS.items():
+        own = [row for row in benchmark("few") if row["name"] == name]
+        cells = [_median_and_range([row[column] for row in own], shape) for column, shape in columns.items()]
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 TABLES = {  # how a table starts and ends, and what it is today
     r"^\| what is changed \|.*(?:\n\|.*)*": recipe_table,
     r"^\| what is changed on the ring \|.*(?:\n\|.*)*": ring_table,
@@ -221,6 +243,7 @@ TABLES = {  # how a table starts and ends, and what it is today
     r"^\| in the discriminator, the label is \|.*(?:\n\|.*)*": labels_table,
     r"^\| in the discriminator, the label is in \|.*(?:\n\|.*)*": overlap_table,
     r'^TRAINED = """[^"]*"""': label_seeds,
+    r"^\| trained on \|.*(?:\n\|.*)*": few_table,
 }
 
 
