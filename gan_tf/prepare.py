@@ -18,7 +18,7 @@ from tqdm import tqdm
 from gan_tf import UsageError, datasets
 from gan_tf.datasets import DataError, Dataset
 from gan_tf.files import one_line, write_json, write_whole
-from gan_tf.folders import Source, look, names_of
+from gan_tf.folders import BAR, Source, look, names_of
 from gan_tf.resize import fitted, is_grey
 from gan_tf.sizes import SIZES, check_size
 
@@ -191,8 +191,9 @@ def _settled(source: Source, asked: Request) -> tuple[Source, Shape]:
         except Exception as error:  # Pillow raises many kinds
             return one_line(error)
 
+    numbers = range(len(source.names))
     with ThreadPoolExecutor() as several:
-        headers = list(several.map(header, range(len(source.names))))
+        headers = list(tqdm(several.map(header, numbers), "reading headers", len(numbers), unit="picture", **BAR))
     there = len(headers) + len(source.unusable)
     _note_unusable(source, {i: found for i, found in enumerate(headers) if isinstance(found, str)}, there)
     kept = [i for i, found in enumerate(headers) if not isinstance(found, str)]
@@ -235,7 +236,7 @@ def _store(source: Source, shape: Shape, seed: int, making: Path) -> None:
         except Exception as error:  # Pillow raises many kinds
             return one_line(error)
 
-    with ThreadPoolExecutor() as several, tqdm(total=full[0], desc="preparing", unit="picture", leave=False) as bar:
+    with ThreadPoolExecutor() as several, tqdm(total=full[0], desc="preparing", unit="picture", **BAR) as bar:
         for start in range(0, full[0], AHEAD):
             rows = range(start, min(start + AHEAD, full[0]))
             for i, found in zip(rows, several.map(decode, rows), strict=True):

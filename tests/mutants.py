@@ -458,6 +458,20 @@ MUTANTS = (
         (f"{RESULTS}test_pictures_are_written_into_a_folder_without_others_alone",),
         "two lots of samples are never mixed in one folder",
     ),
+    Mutant(
+        "gan_tf/files.py",
+        "            list(several.map(_to_disk, paths))",
+        "            pass",
+        (f"{FILES}test_a_folder_s_files_have_their_names_after_the_disk_has_all_of_them",),
+        "a folder of samples has its name only when the disk has the samples",
+    ),
+    Mutant(
+        "gan_tf/runs/images.py",
+        "safe.encode()[:NAME_BYTES].decode",
+        "safe[:NAME_BYTES].encode().decode",
+        (f"{RESULTS}test_a_class_s_name_is_one_that_a_file_can_have",),
+        "a sample's name is not longer than a file's may be, whatever its class is called",
+    ),
     # files that somebody else made
     Mutant(
         "gan_tf/untrusted.py",

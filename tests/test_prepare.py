@@ -1,8 +1,10 @@
 """Pictures that nobody prepared: found, known again by their content, made alike, kept, held out, or refused."""
 
+import io
 import os
 import re
 import shutil
+import sys
 import types
 import warnings
 from pathlib import Path
@@ -516,6 +518,18 @@ def test_what_is_changed_is_prepared_again(change, pictures, cache):
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 2
 
 
+@pytest.mark.parametrize("delay", [0, 1e9])
+def test_only_what_takes_long_shows_how_far_it_is(pictures, monkeypatch, delay):
+    monkeypatch.setitem(folders.BAR, "delay", delay)
+    monkeypatch.setattr(sys, "stderr", terminal := io.StringIO())
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    data.load(pictures)
+    shown = terminal.getvalue()
+    said = ["looking at files", "reading headers", "preparing"]
+    assert [text for text in said if f"{text}:" in shown] == (said if delay == 0 else [])
+    assert bool(shown) == (delay == 0)
+
+
 def test_a_touched_file_is_the_same_file(pictures, monkeypatch):
     before = data.load(pictures).digest
     os.utime(pictures / "0000.png", (1, 1))
@@ -653,6 +667,8 @@ def test_a_class_is_asked_for_by_name(tmp_path, capsys):
         command_line.main(["sample", str(tmp_path / "run"), "--class", "cat", "--count", "3", "--out", str(out)]) == 0
     )
     assert np.load(out)["labels"].tolist() == [1, 1, 1]
+    assert command_line.main(["sample", str(tmp_path / "run"), "--count", "3", "--out", f"{tmp_path}/each/"]) == 0
+    assert sorted(path.name for path in (tmp_path / "each").iterdir()) == ["0000-3.png", "0001-cat.png", "0002-猫.png"]
 
 
 @pytest.mark.parametrize(("classes", "columns"), [(2, 10), (3, 9), (4, 8), (6, 6)])
