@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from gan_tf import UsageError, datasets
@@ -164,6 +164,9 @@ def _make(source: Source, shape: Shape, seed: int, place: Path) -> None:
     for left in (making, place):  # of a process that was killed, or damaged
         if left.exists():
             shutil.rmtree(left)
+    for left in place.parent.glob("*.making"):  # of another that was killed; a living one has the lock
+        with contextlib.suppress(Timeout), FileLock(left.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(left, ignore_errors=True)
     needed = 2 * len(source.names) * shape.size**2 * shape.channels
     if (free := shutil.disk_usage(place.parent).free) < needed:
         raise DataError(

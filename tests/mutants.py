@@ -54,6 +54,7 @@ EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py:
 DIAGNOSTICS, DOCTOR = "tests/test_diagnostics.py::", "tests/test_doctor.py::"
 CONDITIONAL, CLASSES = "tests/test_conditional.py::", "tests/test_classes.py::"
 AUGMENT, JUDGES = "tests/test_augment.py::", "tests/test_judges.py::"
+PREPARE = "tests/test_prepare.py::"
 
 MUTANTS = (
     # labels
@@ -457,6 +458,20 @@ MUTANTS = (
         "if False and any(",
         (f"{RESULTS}test_pictures_are_written_into_a_folder_without_others_alone",),
         "two lots of samples are never mixed in one folder",
+    ),
+    Mutant(
+        "gan_tf/prepare.py",
+        'with FileLock(f"{place}.lock"):',
+        "if True:",
+        (f"{PREPARE}test_of_two_that_prepare_a_folder_at_once_one_waits_for_the_other",),
+        "of two that prepare a folder at once one waits for the other",
+    ),
+    Mutant(
+        "gan_tf/prepare.py",
+        'FileLock(left.with_suffix(".lock"), timeout=0)',
+        "contextlib.nullcontext()",
+        (f"{PREPARE}test_what_a_living_process_makes_stays_when_another_size_is_asked_for",),
+        "nobody takes what another process prepares away from it",
     ),
     Mutant(
         "gan_tf/files.py",
