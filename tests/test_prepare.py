@@ -598,15 +598,14 @@ def test_a_folder_that_holds_its_own_cache_does_not_change_by_it(tmp_path, monke
 # Prepares a folder in a process that stops at a point: for good, or, if it is told so, until it gets a line.
 STOPS = """
 import os, signal, sys
-import gan_tf.datasets  # before the others, which then do not start TensorFlow
-import gan_tf.prepare as prepare
+from gan_tf import prepare
 
 folder, point, waits = sys.argv[1:]
 home = prepare.Path if point == "rename" else prepare
 inside, prepare.AHEAD = getattr(home, point), 10
 
 def stop(*arguments):
-    if point in ("is_grey", "fitted") and not arguments[0].filename.endswith("0025.png"):
+    if point == "fitted" and not arguments[0].filename.endswith("0025.png"):
         return inside(*arguments)
     if not waits or (print("ready", flush=True), sys.stdin.readline())[1] == "die\\n":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -628,11 +627,9 @@ def stopping(folder, point: str, waits: str = ""):
 
 
 POINTS = {  # what a process that dies there leaves, beside its locks
-    "is_grey": [],
     "fitted": [".making"],  # the first twenty pictures are stored
-    "write_json": [".making"],
-    "rename": [".making"],
-    "write_whole": [""],  # all but the name that says what was asked for
+    "rename": [".making"],  # all but its name
+    "write_whole": [""],  # all, and nothing that says of what it was asked for
 }
 
 
