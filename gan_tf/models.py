@@ -13,8 +13,10 @@ from keras import layers
 
 from gan_tf import UsageError, replicas
 from gan_tf.sizes import check_size, doublings
+from gan_tf.spectral import SpectralNormalization
 
 IMAGE_SHAPE = (28, 28, 1)  # of MNIST, and of the literature's networks below
+NORMALIZATIONS = ("none", "batch", "layer", "spectral")  # of discriminators
 
 
 def dcgan_generator(
@@ -81,6 +83,7 @@ def dcgan_discriminator(
     kernel: int = 5,
     slope: float = 0.3,
     image_shape: tuple[int, int, int] = IMAGE_SHAPE,
+    normalization: str = "none",
 ) -> keras.Model:
     """Build the convolutional discriminator: strided convolutions, then one logit.
 
@@ -96,21 +99,27 @@ def dcgan_discriminator(
         minibatch_stddev: whether the last layer also sees how much the images of the batch differ.
         kernel: the size of the first two convolutions' kernels.
         slope: of the leaky ReLUs below zero, in [0, 1); the paper has 0.2.
+        normalization: "none"; "batch" or "layer" of what the convolutions give, but the first, as in the paper, and the
+            logit; "spectral" of all kernels, see `gan_tf.spectral`. "batch" makes an image's logit depend on the batch
+            that it is in: a penalty on the gradient is then no longer of each image by itself. "layer" is over all of
+            an image, with a gain and an offset a channel, as in the code of Gulrajani et al. 2017.
     """
     _check_sizes(widths=widths, kernel=kernel)
+    _check_normalization(normalization)
     _check_share(dropout=dropout, input_noise=input_noise, slope=slope)
     _check_image_shape(image_shape)
     widths = widths + widths[-1:] * (doublings(image_shape[0]) - len(widths))
 
     hidden = []
     for i, width in enumerate(widths):  # 14x14, then 7x7, then 4x4
-        hidden.append(layers.Conv2D(width, kernel if i < 2 else 3, strides=2, padding="same"))
+        convolution = layers.Conv2D(width, kernel if i < 2 else 3, strides=2, padding="same")
+        hidden += _normalized(convolution, normalization, first=i == 0)
         hidden.append(layers.LeakyReLU(slope))
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
 
     noise = [layers.GaussianNoise(input_noise)] * (input_noise > 0)
     stddev = [MinibatchStddev()] * minibatch_stddev
-    logit = [layers.Flatten(), layers.Dense(1, dtype="float32")]
+    logit = [layers.Flatten(), *_logit(normalization)]
     return keras.Sequential([keras.Input(image_shape), *noise, *hidden, *stddev, *logit], name="discriminator")
 
 
@@ -139,22 +148,43 @@ def mlp_discriminator(
     widths: tuple[int, ...] = (1024, 512, 256),
     dropout: float = 0.3,
     image_shape: tuple[int, int, int] = IMAGE_SHAPE,
+    normalization: str = "none",
 ) -> keras.Model:
     """Build the fully connected discriminator of the older tutorials, with a logit in place of a sigmoid.
 
     Goodfellow et al. 2014, section 5, with leaky ReLU and dropout in place of maxout. `dropout` is the share of units
-    dropped after each hidden layer, in [0, 1).
+    dropped after each hidden layer, in [0, 1); `normalization` is as in `dcgan_discriminator`.
     """
     _check_sizes(widths=widths)
+    _check_normalization(normalization)
     _check_share(dropout=dropout)
 
     hidden = []
-    for width in widths:
-        hidden += [layers.Dense(width), layers.LeakyReLU(0.2)]
+    for i, width in enumerate(widths):
+        hidden += _normalized(layers.Dense(width), normalization, first=i == 0)
+        hidden.append(layers.LeakyReLU(0.2))
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
 
-    logit = layers.Dense(1, dtype="float32")
-    return keras.Sequential([keras.Input(image_shape), layers.Flatten(), *hidden, logit], name="discriminator")
+    parts = [keras.Input(image_shape), layers.Flatten(), *hidden, *_logit(normalization)]
+    return keras.Sequential(parts, name="discriminator")
+
+
+def _normalized(layer: layers.Layer, normalization: str, first: bool) -> list[layers.Layer]:
+    """Return a layer of a discriminator and the normalisation after it, or around it."""
+    if normalization == "spectral":
+        return [SpectralNormalization(layer)]
+    if normalization == "none" or first:
+        return [layer]
+    return [layer, layers.BatchNormalization() if normalization == "batch" else layers.GroupNormalization(groups=1)]
+
+
+def _logit(normalization: str) -> list[layers.Layer]:
+    return _normalized(layers.Dense(1, dtype="float32"), normalization, first=True)
+
+
+def _check_normalization(normalization: str) -> None:
+    if normalization not in NORMALIZATIONS:
+        raise UsageError(f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {normalization!r:.50}")
 
 
 def _check_sizes(widths: tuple[int, ...] = (), **sizes: int) -> None:
