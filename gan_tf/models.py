@@ -112,7 +112,8 @@ def dcgan_discriminator(
 
     hidden = []
     for i, width in enumerate(widths):  # 14x14, then 7x7, then 4x4
-        convolution = layers.Conv2D(width, kernel if i < 2 else 3, strides=2, padding="same")
+        size, bias = kernel if i < 2 else 3, i == 0 or normalization != "batch"
+        convolution = layers.Conv2D(width, size, strides=2, padding="same", use_bias=bias)
         hidden += _normalized(convolution, normalization, first=i == 0)
         hidden.append(layers.LeakyReLU(slope))
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
@@ -161,7 +162,8 @@ def mlp_discriminator(
 
     hidden = []
     for i, width in enumerate(widths):
-        hidden += _normalized(layers.Dense(width), normalization, first=i == 0)
+        dense = layers.Dense(width, use_bias=i == 0 or normalization != "batch")
+        hidden += _normalized(dense, normalization, first=i == 0)
         hidden.append(layers.LeakyReLU(0.2))
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
 
