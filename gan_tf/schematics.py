@@ -132,8 +132,6 @@ def in_words(layer: layers.Layer) -> str:
             return "dense"
         case layers.BatchNormalization():
             return "batch norm"
-        case layers.GroupNormalization(groups=1):
-            return "layer norm"
         case layers.LeakyReLU():
             return f"leaky ReLU {layer.negative_slope:g}"
         case layers.Dropout():
@@ -142,7 +140,9 @@ def in_words(layer: layers.Layer) -> str:
             return f"noise {layer.stddev:g}"
         case layers.Activation():
             return keras.activations.serialize(layer.activation)
-    return layer.__class__.__name__.replace("MinibatchStddev", "minibatch stddev").lower()
+    words = {"MinibatchStddev": "minibatch stddev", "LayerNormalization": "layer norm"}
+    name = layer.__class__.__name__
+    return words.get(name, name.lower())
 
 
 def _draw(axes: plt.Axes, network: keras.Model, colour: str, ends: tuple[str, str], longest: int) -> None:

@@ -399,7 +399,7 @@ def test_where_normalisation_stands(build):
     """After all layers with weights but the first and the logit, and before the activation; or around each of them."""
     weighted = ("Conv2D", "Dense")
     plain = [type(layer).__name__ for layer in build(dropout=0.0).layers]
-    for kind, name in (("batch", "BatchNormalization"), ("layer", "GroupNormalization")):
+    for kind, name in (("batch", "BatchNormalization"), ("layer", "LayerNormalization")):
         found = [type(layer).__name__ for layer in build(dropout=0.0, normalization=kind).layers]
         assert [one for one in found if one != name] == plain
         places = [i for i, one in enumerate(found) if one == name]
@@ -422,6 +422,17 @@ def test_a_normalised_discriminator_survives_its_file(build, tmp_path):
     test_a_model_survives_its_file(build, tmp_path)
 
 
+@pytest.mark.parametrize("build", NORMALISED)
+def test_a_normalised_discriminator_in_16_bits_ends_in_float32(build, mixed_precision):
+    model = build()
+    logits = model(inputs_of(model), training=True)
+    assert logits.dtype == "float32"
+    assert np.isfinite(logits).all()
+    assert {weight.dtype for weight in model.weights} == {"float32"}
+    computed = {layer.compute_dtype for layer in model._flatten_layers(include_self=False)}
+    assert computed == {mixed_precision, "float32"}
+
+
 @pytest.mark.parametrize("build", DISCRIMINATORS)
 def test_batch_normalisation_alone_makes_a_logit_depend_on_the_batch(build):
     """So that under it a penalty on the gradient is no longer of each image by itself."""
@@ -436,7 +447,7 @@ def test_batch_normalisation_alone_makes_a_logit_depend_on_the_batch(build):
 def test_layer_normalisation_is_over_all_of_an_image():
     """With a gain and an offset a channel, as in the code of Gulrajani et al. 2017."""
     model = models.dcgan_discriminator((2, 4), normalization="layer")
-    (norm,) = layers_of(model, layers.GroupNormalization)
+    (norm,) = layers_of(model, models.LayerNormalization)
     assert norm.count_params() == 2 * 4
     x = np.random.default_rng(0).normal(3, 2, (5, 7, 7, 4)).astype(np.float32) * [1, 1, 1, 10]
     found = norm(x).numpy()
