@@ -53,7 +53,7 @@ SOURCE, FRONT, BENCHMARKS = "tests/test_source.py::", "tests/test_front.py::", "
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 DIAGNOSTICS, DOCTOR = "tests/test_diagnostics.py::", "tests/test_doctor.py::"
 CONDITIONAL, CLASSES = "tests/test_conditional.py::", "tests/test_classes.py::"
-PENALTIES = "tests/test_penalties.py::"
+PENALTIES, SPECTRAL = "tests/test_penalties.py::", "tests/test_spectral.py::"
 AUGMENT, JUDGES = "tests/test_augment.py::", "tests/test_judges.py::"
 PREPARE = "tests/test_prepare.py::"
 
@@ -151,6 +151,28 @@ MUTANTS = (
         "loss + (1.0 - real_label) * tf.reduce_mean(fake_logits)",
         (f"{LOSSES}test_a_smoothed_cross_entropy_is_keras_s_with_that_label",),
         "only the label of real images is smoothed",
+    ),
+    # spectral normalisation
+    Mutant(
+        "gan_tf/spectral.py",
+        "sigma = tf.tensordot(v, tf.linalg.matvec(matrix, u), 1)",
+        "sigma = tf.tensordot(v, tf.linalg.matvec(fixed, u), 1)",
+        (f"{SPECTRAL}test_the_gradient_is_the_paper_s_formula",),
+        "the gradient goes through the largest singular value",
+    ),
+    Mutant(
+        "gan_tf/spectral.py",
+        "            self.u.assign(u)\n",
+        "            self.layer.kernel.assign(kernel)\n",
+        (f"{SPECTRAL}test_no_pass_moves_the_kernel_and_none_out_of_training_moves_u",),
+        "a forward pass leaves the kernel alone",
+    ),
+    Mutant(
+        "gan_tf/spectral.py",
+        "        if isinstance(self.layer, TRANSPOSED):  # (..., outputs, inputs)\n",
+        "        if False:\n",
+        (f"{SPECTRAL}test_the_largest_singular_value_is_1_to_a_hundredth[transposed]",),
+        "the matrix of a transposed convolution has its outputs as columns",
     ),
     # penalties
     Mutant(
