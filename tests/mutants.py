@@ -519,11 +519,18 @@ MUTANTS = (
         "two lots of samples are never mixed in one folder",
     ),
     Mutant(
+        "gan_tf/runs/pictures.py",
+        "        images = np.empty((count, 0))",
+        "        images = data.to_float(images) if images.dtype == np.uint8 else images",
+        (f"{CALLBACKS}test_scores_do_not_convert_images_all_at_once[GAN-converted0]",),
+        "held-out images are converted a few at a time while a run is scored",
+    ),
+    Mutant(
         "gan_tf/prepare.py",
-        'with FileLock(f"{place}.lock"):',
-        "if True:",
-        (f"{PREPARE}test_of_two_that_prepare_a_folder_at_once_one_waits_for_the_other",),
-        "of two that prepare a folder at once one waits for the other",
+        "for left in (making, place):",
+        "for left in (place,):",
+        (f"{PREPARE}test_what_a_kill_leaves_is_no_cache_and_goes[fitted]",),
+        "a folder is prepared anew where a killed process left it half made",
     ),
     Mutant(
         "gan_tf/prepare.py",
