@@ -174,6 +174,13 @@ MUTANTS = (
         (f"{SPECTRAL}test_the_largest_singular_value_is_1_to_a_hundredth[transposed]",),
         "the matrix of a transposed convolution has its outputs as columns",
     ),
+    Mutant(
+        "gan_tf/models.py",
+        "layers.BatchNormalization(synchronized=True)",
+        "layers.BatchNormalization()",
+        (f"{PENALTIES}test_these_are_what_the_discriminators_are_made_of",),
+        "a gradient of a gradient is right through a discriminator's batch normalisation",
+    ),
     # penalties
     Mutant(
         "gan_tf/penalties.py",
@@ -846,8 +853,8 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/files.py",
-        'f".{secrets.token_hex(8)}.partial"',
-        '".one.partial"',
+        'partial = folder / f".{secrets.token_hex(8)}.partial"',
+        'partial = folder / ".one.partial"',
         (f"{FILES}test_of_two_writers_each_has_its_own_partial_file",),
         "of two writers each has its own partial file",
     ),
