@@ -173,6 +173,13 @@ MUTANTS = (
         (f"{SPECTRAL}test_the_largest_singular_value_is_1_to_a_hundredth[transposed]",),
         "the matrix of a transposed convolution has its outputs as columns",
     ),
+    Mutant(
+        "gan_tf/models.py",
+        "layers.BatchNormalization(synchronized=True)",
+        "layers.BatchNormalization()",
+        (f"{PENALTIES}test_these_are_what_the_discriminators_are_made_of",),
+        "a gradient of a gradient is right through a discriminator's batch normalisation",
+    ),
     # penalties
     Mutant(
         "gan_tf/penalties.py",
@@ -338,15 +345,15 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/models.py",
-        '    logit = layers.Dense(1, dtype="float32")',
-        '    logit = layers.Dense(1, dtype="float32", activation="sigmoid")',
+        'return _normalized(layers.Dense(1, dtype="float32"), normalization, first=True)',
+        'return _normalized(layers.Dense(1, dtype="float32", activation="sigmoid"), normalization, first=True)',
         (f"{MODELS}test_discriminators_return_logits[mlp_discriminator]",),
         "discriminators return logits, not probabilities",
     ),
     Mutant(
         "gan_tf/models.py",
-        "layers.LeakyReLU(0.2)]\n        hidden += [layers.Dropout(dropout)] * (dropout > 0)",
-        "layers.LeakyReLU(0.2)]",
+        "layers.LeakyReLU(0.2))\n        hidden += [layers.Dropout(dropout)] * (dropout > 0)",
+        "layers.LeakyReLU(0.2))",
         (f"{MODELS}test_dropout_changes_logits_in_training_only",),
         "a discriminator has the dropout that was asked for",
     ),
