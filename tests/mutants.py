@@ -53,7 +53,7 @@ SOURCE, FRONT, BENCHMARKS = "tests/test_source.py::", "tests/test_front.py::", "
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 DIAGNOSTICS, DOCTOR = "tests/test_diagnostics.py::", "tests/test_doctor.py::"
 CONDITIONAL, CLASSES = "tests/test_conditional.py::", "tests/test_classes.py::"
-PENALTIES = "tests/test_penalties.py::"
+PENALTIES, SPECTRAL = "tests/test_penalties.py::", "tests/test_spectral.py::"
 AUGMENT, JUDGES = "tests/test_augment.py::", "tests/test_judges.py::"
 
 MUTANTS = (
@@ -150,6 +150,35 @@ MUTANTS = (
         "loss + (1.0 - real_label) * tf.reduce_mean(fake_logits)",
         (f"{LOSSES}test_a_smoothed_cross_entropy_is_keras_s_with_that_label",),
         "only the label of real images is smoothed",
+    ),
+    # spectral normalisation
+    Mutant(
+        "gan_tf/spectral.py",
+        "sigma = tf.tensordot(v, tf.linalg.matvec(matrix, u), 1)",
+        "sigma = tf.tensordot(v, tf.linalg.matvec(fixed, u), 1)",
+        (f"{SPECTRAL}test_the_gradient_is_the_paper_s_formula",),
+        "the gradient goes through the largest singular value",
+    ),
+    Mutant(
+        "gan_tf/spectral.py",
+        "            self.u.assign(u)\n",
+        "            self.layer.kernel.assign(kernel)\n",
+        (f"{SPECTRAL}test_no_pass_moves_the_kernel_and_none_out_of_training_moves_u",),
+        "a forward pass leaves the kernel alone",
+    ),
+    Mutant(
+        "gan_tf/spectral.py",
+        "        if isinstance(self.layer, TRANSPOSED):  # (..., outputs, inputs)\n",
+        "        if False:\n",
+        (f"{SPECTRAL}test_the_largest_singular_value_is_1_to_a_hundredth[transposed]",),
+        "the matrix of a transposed convolution has its outputs as columns",
+    ),
+    Mutant(
+        "gan_tf/models.py",
+        "layers.BatchNormalization(synchronized=True)",
+        "layers.BatchNormalization()",
+        (f"{PENALTIES}test_these_are_what_the_discriminators_are_made_of",),
+        "a gradient of a gradient is right through a discriminator's batch normalisation",
     ),
     # penalties
     Mutant(
@@ -316,15 +345,15 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/models.py",
-        '    logit = layers.Dense(1, dtype="float32")',
-        '    logit = layers.Dense(1, dtype="float32", activation="sigmoid")',
+        'return _normalized(layers.Dense(1, dtype="float32"), normalization, first=True)',
+        'return _normalized(layers.Dense(1, dtype="float32", activation="sigmoid"), normalization, first=True)',
         (f"{MODELS}test_discriminators_return_logits[mlp_discriminator]",),
         "discriminators return logits, not probabilities",
     ),
     Mutant(
         "gan_tf/models.py",
-        "layers.LeakyReLU(0.2)]\n        hidden += [layers.Dropout(dropout)] * (dropout > 0)",
-        "layers.LeakyReLU(0.2)]",
+        "layers.LeakyReLU(0.2))\n        hidden += [layers.Dropout(dropout)] * (dropout > 0)",
+        "layers.LeakyReLU(0.2))",
         (f"{MODELS}test_dropout_changes_logits_in_training_only",),
         "a discriminator has the dropout that was asked for",
     ),
