@@ -1,7 +1,7 @@
 """Does a critic's loss follow the quality of the fakes: `python benchmarks/wasserstein.py`, resumable, a row at a time.
 
-Digits and the two dense networks of chapter 07. A row is one training: at 20 checkpoints the loss that the discriminator
-has on images of both kinds (for a Wasserstein critic its estimate of the distance), and the fakes' Fréchet distance.
+Digits and the two dense networks of chapter 07. A row is one training: at 20 checkpoints the loss that D has on images
+of both kinds (for a Wasserstein critic its estimate of the distance, negated), and the fakes' Fréchet distance.
 """
 
 import csv
