@@ -233,6 +233,7 @@ def few_table() -> str:
         own = [row for row in benchmark("few") if row["name"] == name]
         cells = [_median_and_range([row[column] for row in own], shape) for column, shape in columns.items()]
         lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 CRITIC_ROWS = {  # of benchmarks/wasserstein.csv: what the table of chapter 07 calls them
