@@ -1,16 +1,16 @@
-"""Does a critic's loss follow the quality of the fakes: `python benchmarks/wasserstein.py`, resumable, a row at a time.
+"""Does a critic's loss follow the quality of the fakes: `python benchmarks/wasserstein.py [NAME ...]`, resumable.
 
 Digits and the two dense networks of chapter 07. A row is one training: at 20 checkpoints the loss that D has on images
 of both kinds (for a Wasserstein critic its estimate of the distance, negated), and the fakes' Fréchet distance.
 """
 
-import csv
 import time
 from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
+from report import asked_for, machine, read_rows, spread, write_section
 from scipy.stats import spearmanr
 from tqdm import tqdm
 
@@ -22,7 +22,8 @@ NAMES = ("penalty", "clipping", "non_saturating")
 SEEDS = range(8)
 CHECKPOINTS, STEPS = 20, 75  # steps of the generator between two checkpoints
 IMAGES = 1000  # of each kind, at a checkpoint
-COLUMNS = ("name", "seed", "rho", "rho_second_half", "rho_with_time", "frechet_first", "frechet_last", "cpu_seconds")
+SCORES = ("rho", "rho_second_half", "rho_with_time", "frechet_first", "frechet_last", "cpu_seconds")
+COLUMNS = ("name", "seed", *SCORES)
 
 
 @keras.saving.register_keras_serializable(package="gan_tf_chapter_07")
@@ -91,14 +92,14 @@ class Watch(keras.callbacks.Callback):
         self.distances.append(metrics.frechet_distance(self.held_out, features))
 
 
-def row(name: str, seed: int, dataset, judge, held_out) -> dict:
-    """Train once, and return its row. A distance should fall where a quality rises, so losses count negated."""
+def row(name: str, seed: int, dataset, judge, held_out) -> list[float]:
+    """Train once, and return its scores. A distance should fall where a quality rises, so losses count negated."""
     started, model = time.process_time(), compiled(name, seed)
     watch = Watch(dataset, judge, held_out)
     batches = data.batches(dataset.x_train, 32 * model.critic_steps, seed=seed, endless=True)
     model.fit(batches, epochs=CHECKPOINTS, steps_per_epoch=STEPS, verbose=0, callbacks=[watch])
     signal, late = -np.array(watch.losses), CHECKPOINTS // 2
-    numbers = [
+    return [
         spearmanr(signal, watch.distances).statistic,
         spearmanr(signal[late:], watch.distances[late:]).statistic,
         spearmanr(np.arange(CHECKPOINTS), -np.array(watch.distances)).statistic,
@@ -106,25 +107,27 @@ def row(name: str, seed: int, dataset, judge, held_out) -> dict:
         watch.distances[-1],
         time.process_time() - started,
     ]
-    return dict(zip(COLUMNS, [name, seed, *(f"{number:.3f}" for number in numbers)], strict=True))
-
-
-def done() -> list[dict]:
-    """Return the rows that were measured already."""
-    if not ROWS.exists():
-        return []
-    with open(ROWS, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
 
 
 def main() -> None:
-    """Measure what is missing."""
-    rows, judge, dataset = done(), evaluator.Evaluator(), data.load("mnist")
-    held_out = judge.extract(dataset.x_test[:2000]).features
-    there = {(one["name"], int(one["seed"])) for one in rows}
-    for seed, name in tqdm([(seed, name) for seed in SEEDS for name in NAMES if (name, seed) not in there]):
-        rows.append(row(name, seed, dataset, judge, held_out))
-        write_csv(ROWS, COLUMNS, [one.values() for one in rows])
+    """Measure what is missing, a row at a time, and write the section of RESULTS.md."""
+    rows = read_rows(ROWS)
+    wanted = [(name, seed) for seed in SEEDS for name in asked_for(__doc__, NAMES)]
+    missing = [each for each in wanted if each not in [tuple(one[:2]) for one in rows]]
+    if missing:
+        judge, dataset = evaluator.Evaluator(), data.load("mnist")
+        held_out = judge.extract(dataset.x_test[:2000]).features
+    for name, seed in tqdm(missing, unit="row"):
+        rows.append([name, seed, *(round(float(value), 3) for value in row(name, seed, dataset, judge, held_out))])
+        write_csv(ROWS, COLUMNS, rows)
+
+    lines = [f"| {' | '.join(('the loss of', *SCORES))} |", "| --- " * (1 + len(SCORES)) + "|"]
+    for name in NAMES:
+        columns = zip(*(one[2:] for one in rows if one[0] == name), strict=True)
+        lines.append(f"| {name} | " + " | ".join(spread(column, ".3g") for column in columns) + " |")
+    lines += ["", f"{CHECKPOINTS * STEPS:,} steps of the generator; median of {len(SEEDS)} seeds (lowest to highest)."]
+    lines[-1] += f" {machine()}"
+    write_section("A critic's loss and the quality of its fakes", lines)
 
 
 if __name__ == "__main__":

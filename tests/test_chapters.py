@@ -211,6 +211,22 @@ def test_what_chapter_06_says_of_the_ring_is_in_the_benchmark():
     assert (whole["equal-rates"], whole["fast-critic"], collapsed["published-rates"]) == (16, 2, 0)
 
 
+def test_the_table_of_chapter_07_is_that_of_the_benchmark():
+    (path,) = chapters.ROOT.glob("notebooks/07_*.ipynb")
+    (source,) = (cell.source for cell in chapters.read(path).cells if "| the loss of |" in cell.source)
+    assert execute.with_tables(source) == source, "python notebooks/execute.py notebooks/07_wasserstein.ipynb"
+    rows = list(csv.DictReader((chapters.ROOT / "benchmarks" / "wasserstein.csv").read_text("utf-8").splitlines()))
+    assert {(row["name"], int(row["seed"])) for row in rows} == {
+        (name, seed) for name in execute.CRITIC_ROWS for seed in range(8)
+    }
+    lines = source.split("| the loss of |")[1].split("\n\n")[0].splitlines()[2:]
+    for (name, what), line in zip(execute.CRITIC_ROWS.items(), lines, strict=True):
+        own = [float(row["rho"]) for row in rows if row["name"] == name]
+        assert line.split("|")[1].strip() == what
+        told = [float(number) for number in re.findall(r"-?[0-9.]+", line.split("|")[3])]
+        assert told == [pytest.approx(f(own), abs=0.0051) for f in (statistics.median, min, max)]
+
+
 def few_of_25() -> dict[str, dict[str, list[float]]]:
     """Return the columns of benchmarks/few.csv, seed by seed, by the rows' names."""
     rows = list(csv.DictReader((chapters.ROOT / "benchmarks" / "few.csv").read_text(encoding="utf-8").splitlines()))
