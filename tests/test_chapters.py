@@ -215,7 +215,9 @@ def test_the_table_of_chapter_07_is_that_of_the_benchmark():
     (path,) = chapters.ROOT.glob("notebooks/07_*.ipynb")
     (source,) = (cell.source for cell in chapters.read(path).cells if "| the loss of |" in cell.source)
     assert execute.with_tables(source) == source, "python notebooks/execute.py notebooks/07_wasserstein.ipynb"
-    rows = list(csv.DictReader((chapters.ROOT / "benchmarks" / "wasserstein.csv").read_text("utf-8").splitlines()))
+    rows = list(
+        csv.DictReader((chapters.ROOT / "benchmarks" / "wasserstein.csv").read_text(encoding="utf-8").splitlines())
+    )
     assert {(row["name"], int(row["seed"])) for row in rows} == {
         (name, seed) for name in execute.CRITIC_ROWS for seed in range(8)
     }
