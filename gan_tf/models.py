@@ -82,7 +82,7 @@ class LayerNormalization(layers.Layer):
     Ba et al. 2016, in the form of the code of Gulrajani et al. 2017. A gradient penalty differentiates a gradient, and
     the normalisation layers of Keras get that wrong: `tf.nn.moments`, which they use, takes the mean for a constant
     within the variance, and only the first derivative does not depend on that. In a small network R1's gradient is off
-    by up to 14 % (layer), 3 % (batch) or 1 % (group). Batch normalisation with `synchronized=True` computes it in another
+    by up to 14 % (layer), 3 % (batch) or 1 % (group). Batch normalisation with `synchronized=True` computes it another
     way, and gets it right.
     """
 
