@@ -73,9 +73,10 @@ def sprites(count: int, seed: int, without=()) -> tuple[np.ndarray, np.ndarray]:
 def read_sprites(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Say of each picture whether it is a sprite, bool (n,), and which is nearest, int (n, 5).
 
-    Of all shapes in all places, each painted in the colour that fits best on white, the one with the least squared
-    error is taken. The picture is a sprite if the error's root mean square is below 24 and the colour is within 60 of
-    one of the six in each channel, of 255 each.
+    A picture's ink is the sum of its squared differences from white. Of all shapes in all places, each painted on white
+    in the colour that fits best, the one that explains most of the ink is taken. The picture is a sprite if that is
+    85 % of it or more, whatever the colour, and the paint is within 60 (of 255) of one of the six colours in each
+    channel; two of these are 140 or more apart in some channel.
     """
     corners = enumerate(CORNERS.values())
     places = [(c, y + dy, x + dx) for c, (y, x) in corners for dy in OFFSETS for dx in OFFSETS]
@@ -85,15 +86,15 @@ def read_sprites(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     off_white = images.reshape(len(images), 1024, 3).astype(np.float32) - 255
     sums = np.einsum("mp,npc->nmc", masks.astype(np.float32), off_white, optimize=True)
     means = sums / masks.sum(axis=1)[:, None]
-    errors = np.square(off_white).sum(axis=(1, 2))[:, None] - (sums * means).sum(axis=-1)
+    ink = np.square(off_white).sum(axis=(1, 2))
+    explained = (sums * means).sum(axis=-1)
 
-    best = errors.argmin(axis=1)
-    error = np.sqrt(np.maximum(errors.min(axis=1), 0) / 3072)
+    best = explained.argmax(axis=1)
     paint = 255 + means[np.arange(len(best)), best]
     away = np.abs(paint[:, None] - list(COLOURS.values())).max(axis=-1)
     shape, corner, y, x = known[best].T
     facts = np.stack([shape, away.argmin(axis=1), corner, y, x], axis=1)
-    return (error < 24) & (away.min(axis=1) < 60), facts
+    return (explained.max(axis=1) >= 0.85 * ink) & (away.min(axis=1) < 60), facts
 
 
 def combinations(facts: np.ndarray) -> set[tuple]:

@@ -1344,6 +1344,13 @@ MUTANTS = (
     ),
     # benchmarks
     Mutant(
+        "benchmarks/few.py",
+        "explained.max(axis=1) >= 0.85 * ink",
+        "explained.max(axis=1) >= ink - 24**2 * 3072",
+        (f"{BENCHMARKS}test_what_is_no_sprite_is_judged_alike_in_every_colour",),
+        "a rule that reads pictures is as strict with yellow as with black",
+    ),
+    Mutant(
         "benchmarks/ring.py",
         "ANGLES = np.arange(8) * np.pi / 4",
         "ANGLES = np.linspace(0, 2 * np.pi, 8)",

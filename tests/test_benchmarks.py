@@ -5,6 +5,7 @@ import dataclasses
 import shutil
 
 import chapters
+import few
 import keras
 import numpy as np
 import pytest
@@ -293,8 +294,8 @@ def test_the_measures_of_the_ring_on_samples_made_by_hand():
     assert ring.measures(everywhere) == pytest.approx((8, 8, 1.0, 0.0))
     beside = everywhere * (1 + 3.1 * ring.SIGMA / 2)  # every point 3.1 sigma from its centre
     assert ring.measures(beside) == pytest.approx((0, 0, 0.0, 0.0))
-    few = np.concatenate([everywhere * 2, ring.CENTRES])  # one point in 51 is on a mode: touched, not found
-    assert ring.measures(few) == pytest.approx((0, 8, 1 / 51, 0.0))
+    rare = np.concatenate([everywhere * 2, ring.CENTRES])  # one point in 51 is on a mode: touched, not found
+    assert ring.measures(rare) == pytest.approx((0, 8, 1 / 51, 0.0))
 
 
 def test_noise_touches_every_mode_and_finds_none():
@@ -353,6 +354,40 @@ def test_every_row_of_the_ring_is_kept_with_all_its_seeds():
     assert [(row["name"], row["seed"]) for row in rows] == [
         (name, seed) for name in (*ring.CONTROLS, *ring.ROWS_OF) for seed in ring.SEEDS
     ]
+
+
+def test_new_sprites_are_read_without_a_mistake():
+    images, truth = few.sprites(300, 5)
+    valid, read = few.read_sprites(images)
+    assert valid.all()
+    np.testing.assert_array_equal(read, truth)
+
+
+def test_what_is_no_sprite_is_judged_alike_in_every_colour():
+    """Of a shape's upper half on another's lower half, in each colour the same three pass, faint or not."""
+    upper, valid = np.arange(32)[:, None] < 8, []
+    for colour in few.COLOURS.values():
+        masks = [few.mask(shape, 8, 8) for shape in few.SHAPES]
+        halves = np.array([np.where(upper, x, y) for x in masks for y in masks if x is not y])[..., None]
+        valid.append(few.read_sprites(np.where(halves, np.array(colour, np.uint8), np.uint8(255)))[0].tolist())
+    assert valid == [valid[0]] * 6
+    assert sum(valid[0]) == 3
+
+
+def test_white_and_grey_and_a_sprite_of_another_colour_are_no_sprites():
+    images, _ = few.sprites(3, 5)
+    images[0], images[1] = 255, 128
+    images[2][images[2].min(axis=-1) < 255] = (240, 130, 120)  # 90 from red and from yellow
+    assert not few.read_sprites(images)[0].any()
+
+
+def test_a_sprite_is_one_up_to_15_percent_of_its_ink():
+    """A black disc has 149 pixels: 26 single ones elsewhere are 14.9 % of all, 27 are 15.3 %."""
+    images = np.full((2, 32, 32, 3), 255, np.uint8)
+    images[:, few.mask("disc", 8, 8)] = 0
+    for image, count in zip(images, (26, 27), strict=True):
+        image[31, :count] = 0
+    assert few.read_sprites(images)[0].tolist() == [True, False]
 
 
 @pytest.mark.parametrize(
