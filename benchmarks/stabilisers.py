@@ -1,0 +1,189 @@
+"""What each stabiliser is worth at equal seconds: `python benchmarks/stabilisers.py [NAME ...]`, resumable.
+
+Every row changes one thing on "plain": the default recipe without two stabilisers of its own, the look at the whole
+batch, which a penalty on each image cannot have, and the noise on what the discriminator sees. All get the CPU seconds
+that plain takes for 32,000 images: how long a step takes is measured first, with each row alternating with plain in one
+process, and a row that is there already says how many steps the others of its name get. Three seeds. Each training is
+scored twice, with the averaged and with the last weights: so what averaging is worth stands beside all else.
+"""
+
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import keras
+import numpy as np
+from recipes import DEFAULT
+from report import asked_for, machine, read_rows, spread, write_section
+from tqdm import tqdm
+
+from gan_tf import augment, data, evaluator, gan, losses, metrics, models, penalties
+from gan_tf.files import write_csv
+
+ROWS = Path(__file__).with_suffix(".csv")
+IMAGES = 32_000  # of plain, whose seconds all others get
+BATCH = 16
+SEEDS = range(3)
+COLUMNS = ("name", "seed", "steps", "step_cost", "frechet", "frechet_last", "precision", "recall", "smallest_class")
+
+
+class Variant(NamedTuple):
+    """What a row changes on plain."""
+
+    what: str
+    loss: losses.Loss = losses.non_saturating
+    penalties: tuple = ()
+    discriminator: dict = {}  # noqa: RUF012, settings of the network
+    rates: tuple[float, float] = DEFAULT["rates"]
+    betas: tuple[float, float] = DEFAULT["betas"]
+    augment: Callable | None = None
+    critic_steps: int = 1
+
+
+def r1_and_r2(gamma: float) -> tuple:
+    """Return both penalties, each with half of gamma."""
+    return (penalties.r1, gamma / 2), (penalties.r2, gamma / 2)
+
+
+PLAIN = {"discriminator": DEFAULT["discriminator"] | {"minibatch_stddev": False, "input_noise": 0.0}}
+VARIANTS = {
+    "plain": Variant("nothing: non-saturating, two rates, an average"),
+    "recipe": Variant("both put back: the default", discriminator={"minibatch_stddev": True, "input_noise": 0.2}),
+    "least-squares": Variant("least squares", losses.least_squares),
+    "hinge": Variant("hinge", losses.hinge),
+    "wgan-gp": Variant("Wasserstein, gradient penalty 10", losses.wasserstein, ((penalties.gradient_penalty, 10.0),)),
+    "wgan-gp-5": Variant(
+        "the same as published: 5 steps of D, both rates 1e-4, β2 0.9",
+        losses.wasserstein,
+        ((penalties.gradient_penalty, 10.0),),
+        rates=(1e-4, 1e-4),
+        betas=(0.0, 0.9),
+        critic_steps=5,
+    ),
+    "relativistic": Variant("pairs are judged", losses.relativistic),
+    "relativistic-r1-r2": Variant("pairs, R1 and R2, γ 1", losses.relativistic, r1_and_r2(1.0)),
+    "r1-0.1": Variant("R1, γ 0.1", penalties=((penalties.r1, 0.05),)),
+    "r1-1": Variant("R1, γ 1", penalties=((penalties.r1, 0.5),)),
+    "r1-10": Variant("R1, γ 10", penalties=((penalties.r1, 5.0),)),
+    "spectral": Variant("spectral normalisation of D", discriminator={"normalization": "spectral"}),
+    "hinge-spectral": Variant("hinge and spectral", losses.hinge, discriminator={"normalization": "spectral"}),
+    "batch-norm": Variant("batch norm in D", discriminator={"normalization": "batch"}),
+    "layer-norm": Variant("layer norm in D", discriminator={"normalization": "layer"}),
+    "dropout": Variant("dropout 0.3 in D", discriminator={"dropout": 0.3}),
+    "noise": Variant("noise 0.2 on what D sees", discriminator={"input_noise": 0.2}),
+    "smoothing": Variant("reals are labelled 0.9", losses.label_smoothing(0.1)),
+    "one-rate": Variant("both rates 1e-3", rates=(1e-3, 1e-3)),
+    "translation": Variant("D sees images moved", augment=augment.translation),
+    "diffaugment": Variant("DiffAugment: colour, moved, cut", augment=augment.diffaugment),
+}
+
+
+def build(name: str, seed: int = 0) -> gan.GAN:
+    """Build the GAN of one row."""
+    keras.utils.set_random_seed(seed)
+    variant = VARIANTS[name]
+    generator = models.dcgan_generator(**DEFAULT["generator"])
+    discriminator = models.dcgan_discriminator(**PLAIN["discriminator"] | variant.discriminator)
+    model = gan.GAN(generator, discriminator, ema_decay=DEFAULT["decay"], seed=seed)
+    model.compile(
+        *(keras.optimizers.Adam(rate, *variant.betas) for rate in variant.rates),
+        loss=variant.loss,
+        penalties=variant.penalties,
+        augment=variant.augment,
+        critic_steps=variant.critic_steps,
+    )
+    return model
+
+
+def served(name: str, dataset: data.Dataset, seed: int):
+    """Return the batches that a row trains on: 16 images for each step of the discriminator."""
+    return data.batches(dataset.x_train, BATCH * VARIANTS[name].critic_steps, seed=seed, endless=True)
+
+
+def milliseconds(name: str, dataset: data.Dataset, rounds: int = 7, steps: int = 20) -> tuple[float, float]:
+    """Return the CPU milliseconds of a row's step and of plain's, alternating in one process; medians."""
+    fits = {each: (build(each), served(each, dataset, 0)) for each in ("plain", name)}
+    for model, batches in fits.values():
+        model.fit(batches, steps_per_epoch=3, verbose=0)
+    found = {each: [] for each in fits}
+    for _ in range(rounds):
+        for each, (model, batches) in fits.items():
+            started = time.process_time()
+            model.fit(batches, steps_per_epoch=steps, verbose=0)
+            found[each].append(1000 * (time.process_time() - started) / steps)
+    return statistics.median(found[name]), statistics.median(found["plain"])
+
+
+def steps_of(name: str, dataset: data.Dataset) -> tuple[int, float]:
+    """Return how many steps a row takes in the seconds of plain, and a step's milliseconds where plain's is 1."""
+    if name == "plain":
+        return IMAGES // BATCH, 1.0
+    own, plain = milliseconds(name, dataset)
+    return round(IMAGES / BATCH * plain / own), round(own / plain, 3)
+
+
+def train(name: str, seed: int, steps: int, dataset: data.Dataset, judge: evaluator.Evaluator, real) -> list:
+    """Train one row and return its scores, of 10,000 images; precision and recall of the first 5,000."""
+    model = build(name, seed)
+    model.fit(served(name, dataset, seed), steps_per_epoch=steps, verbose=0)
+    fakes = [
+        judge.extract(gan.sample_images(generator, len(real.features), seed))
+        for generator in (model.ema_generator, model.generator)
+    ]
+    scores = evaluator.quick_scores(real, fakes[0])
+    last = metrics.frechet_distance(real.features, fakes[1].features)
+    shared = metrics.precision_recall(real.features[:5000], fakes[0].features[:5000])
+    found = [scores["frechet_distance"], last, shared.precision, shared.recall, scores["smallest_class"]]
+    return [round(float(value), digits) for value, digits in zip(found, (2, 2, 3, 3, 4), strict=True)]
+
+
+def main() -> None:
+    """Make the rows that are not there yet; once all are, write the table into RESULTS.md."""
+    names = asked_for(main.__doc__, VARIANTS)
+
+    dataset, judge = data.load("mnist"), evaluator.Evaluator()
+    real = judge.extract(dataset.x_test)
+    for seed in SEEDS:
+        for name in tqdm(names, desc=f"seed {seed}", unit="row"):
+            rows = read_rows(ROWS)
+            if (name, seed) in {(row[0], row[1]) for row in rows}:
+                continue
+            known = next(((int(row[2]), row[3]) for row in rows if row[0] == name), None)
+            steps, relative = known or steps_of(name, dataset)
+            row = [name, seed, steps, relative, *train(name, seed, steps, dataset, judge, real)]
+            write_csv(ROWS, COLUMNS, [[*each[:2], int(each[2]), *each[3:]] for each in [*read_rows(ROWS), row]])
+            tqdm.write(f"{name}, seed {seed}: {row[2:]}")
+    rows = read_rows(ROWS)
+    if {(name, seed) for name in VARIANTS for seed in SEEDS} <= {(row[0], row[1]) for row in rows}:
+        write_table(rows, judge)
+
+
+def verdict(own: list[float], plain: list[float]) -> str:
+    """Say where a row's seeds lie beside those of plain: apart, or within the spread."""
+    return "better" if max(own) < min(plain) else "worse" if min(own) > max(plain) else "within the spread"
+
+
+def write_table(rows: list, judge: evaluator.Evaluator) -> None:
+    """Write the section of RESULTS.md: medians and spreads over the seeds."""
+    notes = (
+        f"Median of seeds {min(SEEDS)} to {max(SEEDS)} (lowest to highest), 10,000 images (5,000 for precision and "
+        f"recall); evaluator: {judge}. Every row has the CPU seconds of {IMAGES:,} images of plain, on one thread; its "
+        "steps have a batch of 16 for each step of the discriminator. Distance: Fréchet, of the averaged weights; "
+        "beside it that of the last. Better and worse: all three seeds are beyond all three of plain.",
+    )
+    heads = ("name", "what is changed", "a step", "steps", "distance", "last weights", "precision", "recall", "rarest")
+    lines = [f"| {' | '.join([*heads, 'beside plain'])} |", "| --- " * (1 + len(heads)) + "|"]
+    own = {name: list(zip(*(row[2:] for row in rows if row[0] == name), strict=True)) for name in VARIANTS}
+    for name, (steps, relative, *scores) in own.items():
+        cells = [spread(values, shape) for values, shape in zip(scores, (".1f", ".1f", ".2f", ".2f"), strict=False)]
+        told = "" if name == "plain" else verdict(scores[0], own["plain"][2])
+        ends = [f"{min(scores[-1]):.1%}", told]
+        first = [name, VARIANTS[name].what, f"{relative[0]:.2f}", f"{int(steps[0]):,}"]
+        lines.append(f"| {' | '.join([*first, *cells, *ends])} |")
+    write_section("Stabilisers", [machine(), *notes, "", *lines])
+
+
+if __name__ == "__main__":
+    main()
