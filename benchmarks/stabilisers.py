@@ -68,14 +68,11 @@ VARIANTS = {
     "r1-1": Variant("R1, γ 1", penalties=((penalties.r1, 0.5),)),
     "r1-10": Variant("R1, γ 10", penalties=((penalties.r1, 5.0),)),
     "spectral": Variant("spectral normalisation of D", discriminator={"normalization": "spectral"}),
-    "hinge-spectral": Variant("hinge and spectral", losses.hinge, discriminator={"normalization": "spectral"}),
     "batch-norm": Variant("batch norm in D", discriminator={"normalization": "batch"}),
-    "layer-norm": Variant("layer norm in D", discriminator={"normalization": "layer"}),
     "dropout": Variant("dropout 0.3 in D", discriminator={"dropout": 0.3}),
     "noise": Variant("noise 0.2 on what D sees", discriminator={"input_noise": 0.2}),
     "smoothing": Variant("reals are labelled 0.9", losses.label_smoothing(0.1)),
     "one-rate": Variant("both rates 1e-3", rates=(1e-3, 1e-3)),
-    "translation": Variant("D sees images moved", augment=augment.translation),
     "diffaugment": Variant("DiffAugment: colour, moved, cut", augment=augment.diffaugment),
 }
 
