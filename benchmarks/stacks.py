@@ -30,6 +30,7 @@ SIDE = 14
 MODES = 100
 COUNT = 26 * MODES  # stacks a seed that are judged, as many for each mode as published for 1,000 of them
 REFERENCE = 2000  # training digits, near one of which a digit must lie
+GAMMAS = (0.01, 0.1, 1.0, 10.0)
 COLUMNS = ("name", "seed", "modes", "touched", "on_mode", "kl", "cpu_seconds")
 
 
@@ -61,15 +62,11 @@ CURE = Setting(relativistic=True, **both(1.0))
 ROWS_OF = {  # name: what it trains, settings
     "none": ("non-saturating, no penalty", Setting()),
     "pairs": ("pairs, no penalty", PAIRED),
-    **{f"r1-{gamma:g}": (f"non-saturating, R1, γ {gamma:g}", Setting(r1=gamma)) for gamma in (0.1, 1.0, 10.0)},
+    **{f"r1-{gamma:g}": (f"non-saturating, R1, γ {gamma:g}", Setting(r1=gamma)) for gamma in GAMMAS},
+    **{f"r1-r2-{gamma:g}": (f"non-saturating, R1 and R2, γ {gamma:g}", Setting(**both(gamma))) for gamma in GAMMAS},
+    **{f"pairs-r1-{gamma:g}": (f"pairs, R1, γ {gamma:g}", replace(PAIRED, r1=gamma)) for gamma in GAMMAS},
     **{
-        f"r1-r2-{gamma:g}": (f"non-saturating, R1 and R2, γ {gamma:g}", Setting(**both(gamma)))
-        for gamma in (0.1, 1.0, 10.0)
-    },
-    **{f"pairs-r1-{gamma:g}": (f"pairs, R1, γ {gamma:g}", replace(PAIRED, r1=gamma)) for gamma in (0.1, 1.0, 10.0)},
-    **{
-        f"pairs-r1-r2-{gamma:g}": (f"pairs, R1 and R2, γ {gamma:g}", replace(PAIRED, **both(gamma)))
-        for gamma in (0.1, 1.0, 10.0)
+        f"pairs-r1-r2-{gamma:g}": (f"pairs, R1 and R2, γ {gamma:g}", replace(PAIRED, **both(gamma))) for gamma in GAMMAS
     },
     "constant": ("pairs, R1 and R2, γ 1 throughout", replace(CURE, falling=False)),
     "lazy": ("pairs, R1 and R2, γ 1, in every 8th step", replace(CURE, every=8)),
