@@ -14,7 +14,8 @@ from scipy.spatial.distance import cdist, pdist
 from gan_tf import gan, losses
 from gan_tf.gan import Batch
 
-UNDECIDED = {losses.least_squares: 0.5}  # the logit of a D that takes an image for neither; for other losses 0
+# The logit of a D that takes an image for neither; for other losses 0. None: of these only differences mean something.
+UNDECIDED = {losses.least_squares: 0.5, losses.wasserstein: None, losses.relativistic: None}
 Measured = dict[str, tf.Tensor]
 
 
@@ -55,13 +56,15 @@ def _length(model: gan.GAN, player: str, tape: tf.GradientTape, loss: tf.Tensor)
     return tf.linalg.global_norm([None if g is None else tf.cast(g, tf.float32) for g in gradients]) / scale
 
 
-def summary(found: Sequence[dict[str, np.ndarray]], real: np.ndarray, undecided: float = 0.0) -> dict[str, float]:
+def summary(
+    found: Sequence[dict[str, np.ndarray]], real: np.ndarray, undecided: float | None = 0.0
+) -> dict[str, float]:
     """Return a row of diagnostics from what was measured.
 
     Args:
         found: one or more results of `look` and `gradient_lengths`, as arrays.
         real: images, float32 (n, ...) in [-1, 1], whose diversity is the yardstick.
-        undecided: the logit between real and fake.
+        undecided: the logit between real and fake; None: half-way between the means of the two.
 
     Returns:
         real_accuracy, fake_accuracy: shares of real images with a logit above `undecided` and of fakes with one below;
@@ -77,6 +80,8 @@ def summary(found: Sequence[dict[str, np.ndarray]], real: np.ndarray, undecided:
     real_logits, fake_logits, held_out = (
         np.concatenate([one[f"{name}_logits"] for one in found]) for name in ("real", "fake", "held_out")
     )
+    if undecided is None:
+        undecided = (real_logits.mean() + fake_logits.mean()) / 2
     lead = real_logits.mean() - fake_logits.mean()
     gap = real_logits.mean() - held_out.mean()
     fakes = np.concatenate([one["fake"] for one in found])

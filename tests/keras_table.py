@@ -740,7 +740,8 @@ def unknown_optimizer():
 @refused(
     COMPILE,
     "a loss of Keras, or an unknown name",
-    "loss must be a losses.Loss or one of non_saturating, minimax, least_squares, got 'binary_crossentropy'",
+    "loss must be a losses.Loss or one of non_saturating, minimax, least_squares, hinge, wasserstein, relativistic, "
+    "got 'binary_crossentropy'",
 )
 def unknown_loss():
     compiled(loss="binary_crossentropy")
@@ -1173,6 +1174,17 @@ def own_loss():
             path / "a.keras", custom_objects={"minimax_generator_loss": losses.minimax_generator_loss}
         )
     assert other.adversarial_loss == model.adversarial_loss
+    assert same_next_step(model, other)
+
+
+@works(SAVING, '`loss=losses.smoothed("minimax", 0.9)`', "is found again")
+def smoothed():
+    model = compiled(loss=losses.smoothed("minimax", 0.9))
+    fit(model)
+    with folder() as path, silent():
+        model.save(path / "a.keras")
+        other = keras.saving.load_model(path / "a.keras", safe_mode=True)
+    assert other.adversarial_loss == losses.smoothed(losses.minimax, 0.9) != losses.minimax
     assert same_next_step(model, other)
 
 

@@ -136,6 +136,20 @@ MUTANTS = (
         (f"{LOSSES}test_the_discriminator_wants_real_up_and_fake_down",),
         "the discriminator calls real what is real",
     ),
+    Mutant(
+        "gan_tf/losses.py",
+        "relativistic = Loss(relativistic_generator_loss, relativistic_discriminator_loss, paired=True)",
+        "relativistic = Loss(relativistic_discriminator_loss, relativistic_generator_loss, paired=True)",
+        (f"{LOSSES}test_constants_computed_by_hand", f"{LOSSES}test_the_generator_wants_fake_up"),
+        "the relativistic players want opposite things",
+    ),
+    Mutant(
+        "gan_tf/losses.py",
+        "loss + (1.0 - real_label) * tf.reduce_mean(real_logits)",
+        "loss + (1.0 - real_label) * tf.reduce_mean(fake_logits)",
+        (f"{LOSSES}test_a_smoothed_cross_entropy_is_keras_s_with_that_label",),
+        "only the label of real images is smoothed",
+    ),
     # the step
     Mutant(
         "gan_tf/gan.py",

@@ -124,7 +124,17 @@ def test_several_looks_are_one_row():
 def test_a_loss_that_is_undecided_at_a_half_is_judged_from_there():
     row = diagnostics.summary([measured([0.9, 0.4], [0.1, 0.6], [1, 1])], REAL, undecided=0.5)
     assert (row["real_accuracy"], row["fake_accuracy"]) == (0.5, 0.5)
-    assert {losses.least_squares: 0.5} == diagnostics.UNDECIDED
+    assert diagnostics.UNDECIDED[losses.least_squares] == 0.5
+
+
+@pytest.mark.parametrize("name", ["wasserstein", "relativistic"])
+def test_a_loss_of_differences_is_judged_from_half_way(name):
+    """The same number added to all logits changes no row: 3.5 lies between the means, 5 and 2."""
+    undecided = diagnostics.UNDECIDED[losses.LOSSES[name]]
+    for shift in (0, -100):
+        logits = ([shift + 6, shift + 4], [shift, shift + 4], [shift, shift])
+        row = diagnostics.summary([measured(*logits)], REAL, undecided)
+        assert (row["real_accuracy"], row["fake_accuracy"]) == (1, 0.5)
 
 
 def test_diversity_is_0_for_copies_and_1_for_real_images():

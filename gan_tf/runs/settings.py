@@ -89,7 +89,9 @@ class Settings:
         choices=("auto", "none", "translation", "diffaugment"),
     )
     loss: str = setting(
-        "non_saturating", "the adversarial loss", choices=("non_saturating", "minimax", "least_squares")
+        "non_saturating",
+        "the adversarial loss",
+        choices=("non_saturating", "minimax", "least_squares", "hinge", "wasserstein", "relativistic"),
     )
     generator_learning_rate: float | None = setting(
         None, "of the generator's Adam", below=1, of_model={"dcgan": 2e-3, "mlp": 2e-4}
