@@ -76,6 +76,7 @@ class Game(NamedTuple):
     generator: Callable
     r1: float = 0.0  # gamma
     gradient_penalty: float = 0.0  # its weight
+    one_sided: bool = False  # whether only slopes above 1 pay it
 
 
 GAMES = {
@@ -84,6 +85,9 @@ GAMES = {
     "hinge": Game("hinge", hinges, linear),
     "pairs": Game("pairs", pair, pair_turned),
     "wasserstein": Game("Wasserstein, gradient penalty 10", gap, linear, gradient_penalty=10.0),
+    "wasserstein-one-sided": Game(
+        "the same, above a slope of 1 only", gap, linear, gradient_penalty=10.0, one_sided=True
+    ),
     "logistic-r1": Game("non-saturating, R1, γ 1", cross_entropy, non_saturating, r1=1.0),
     "hinge-r1": Game("hinge, R1, γ 1", hinges, linear, r1=1.0),
     "pairs-r1": Game("pairs, R1, γ 1", pair, pair_turned, r1=1.0),
@@ -117,12 +121,13 @@ def drawn(seeds, number):
     return draw((BATCH, 1), seeds, 7 * number + 1), tf.one_hot(which, 3)
 
 
-def slope(discriminator, x, aim):
-    """Return the mean squared distance of the slopes' lengths from `aim`, summed over the runs."""
+def slope(discriminator, x, aim, one_sided=False):
+    """Return the mean squared distance of the slopes' lengths from `aim`, or what they are above, summed over runs."""
     with tf.GradientTape() as tape:
         tape.watch(x)
         logits = network(discriminator, x)
-    return mean((tf.abs(tape.gradient(logits, x)) - aim) ** 2)
+    off = tf.abs(tape.gradient(logits, x)) - aim
+    return mean((tf.nn.relu(off) if one_sided else off) ** 2)
 
 
 def adam(weights, gradients, state, rate):
@@ -168,7 +173,7 @@ def train(game: Game, seeds, rates, falling, steps=STEPS):
                     total += game.r1 / 2 * slope(discriminator, real, 0.0)
                 if game.gradient_penalty:
                     between = real + uniform(step) * (fake - real)
-                    total += game.gradient_penalty * slope(discriminator, between, 1.0)
+                    total += game.gradient_penalty * slope(discriminator, between, 1.0, game.one_sided)
             discriminator, d_state = adam(discriminator, tape.gradient(total, discriminator), d_state, rate)
 
             real, noise, choice = batch(2 * step + 1)

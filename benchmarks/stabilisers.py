@@ -72,8 +72,16 @@ VARIANTS = {
     "batch-norm": Variant("batch norm in D", discriminator={"normalization": "batch"}),
     "dropout": Variant("dropout 0.3 in D", discriminator={"dropout": 0.3}),
     "noise": Variant("noise 0.2 on what D sees", discriminator={"input_noise": 0.2}),
-    "smoothing": Variant("reals are labelled 0.9", losses.label_smoothing(0.1)),
+    "smoothing": Variant("reals are labelled 0.9", losses.smoothed(losses.non_saturating, 0.9)),
     "one-rate": Variant("both rates 1e-3", rates=(1e-3, 1e-3)),
+    "relativistic-double": Variant("pairs, both rates doubled", losses.relativistic, rates=(4e-3, 2e-3)),
+    "wgan-gp-double": Variant(
+        "Wasserstein, gradient penalty 10, both rates doubled",
+        losses.wasserstein,
+        ((penalties.gradient_penalty, 10.0),),
+        rates=(4e-3, 2e-3),
+    ),
+    "relativistic-r1-r2-0.1": Variant("pairs, R1 and R2, γ 0.1", losses.relativistic, r1_and_r2(0.1)),
     "diffaugment": Variant("DiffAugment: colour, moved, cut", augment=augment.diffaugment),
 }
 
