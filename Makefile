@@ -65,6 +65,9 @@ bench: $(READY)  ## measure speed, growth, kills and time to quality, into bench
 	$(BIN)/python benchmarks/recipes.py
 	$(BIN)/python benchmarks/ring.py
 	$(BIN)/python benchmarks/conditional.py
+	$(BIN)/python benchmarks/density.py
+	$(BIN)/python benchmarks/stabilisers.py
+	$(BIN)/python benchmarks/stacks.py
 	$(BIN)/python benchmarks/few.py
 	$(BIN)/python benchmarks/traces.py
 	$(BIN)/python benchmarks/time_to_quality.py

@@ -2,10 +2,10 @@
 
 Every row changes one thing on "plain": the default recipe without two stabilisers of its own, the look at the whole
 batch, which a penalty on each image cannot have, and the noise on what the discriminator sees. All get the CPU seconds
-that plain takes for 32,000 images: how long a step takes is measured first, with each row alternating with plain in one
-process, and a row that is there already says how many steps the others of its name get. Three seeds. Each training is
-scored twice, with the averaged and with the last weights: so what averaging is worth stands beside all else. And a
-first score comes after a tenth of the steps, which is what chapter 08 has the time to train.
+that plain takes for 32,000 images. What a step costs is measured first, each row alternating with plain in one process,
+unless its arithmetic is plain's; a row that is there already says how many steps the others of its name get. Three
+seeds. Each training is scored twice, with the averaged and with the last weights: so what averaging is worth stands
+beside all else. And a first score comes after a tenth of the steps, which is what chapter 08 has the time to train.
 """
 
 import statistics
@@ -109,26 +109,33 @@ def served(name: str, dataset: data.Dataset, seed: int, skip: int = 0):
     return data.batches(dataset.x_train, size, seed=seed, endless=True, skip=skip)
 
 
-def milliseconds(name: str, dataset: data.Dataset, rounds: int = 7, steps: int = 20) -> tuple[float, float]:
-    """Return the CPU milliseconds of a row's step and of plain's, alternating in one process; medians."""
+def step_cost(name: str, dataset: data.Dataset, rounds: int = 11, steps: int = 20) -> float:
+    """Return the CPU time of a row's step where plain's is 1, the two alternating in one process; a median."""
     fits = {each: (build(each), served(each, dataset, 0)) for each in ("plain", name)}
     for model, batches in fits.values():
         model.fit(batches, steps_per_epoch=3, verbose=0)
-    found = {each: [] for each in fits}
+    ratios = []
     for _ in range(rounds):
+        seconds = {}
         for each, (model, batches) in fits.items():
             started = time.process_time()
             model.fit(batches, steps_per_epoch=steps, verbose=0)
-            found[each].append(1000 * (time.process_time() - started) / steps)
-    return statistics.median(found[name]), statistics.median(found["plain"])
+            seconds[each] = time.process_time() - started
+        ratios.append(seconds[name] / seconds["plain"])
+    return round(statistics.median(ratios), 3)
+
+
+def same_arithmetic(name: str) -> bool:
+    """Say whether a row's step does what plain's does, with another formula for two scalars or other rates."""
+    plain, variant = VARIANTS["plain"], VARIANTS[name]
+    alike = {"what": plain.what, "rates": plain.rates, "loss": plain.loss}
+    return not variant.loss.paired and variant._replace(**alike) == plain
 
 
 def steps_of(name: str, dataset: data.Dataset) -> tuple[int, float]:
-    """Return how many steps a row takes in the seconds of plain, and a step's milliseconds where plain's is 1."""
-    if name == "plain":
-        return IMAGES // BATCH, 1.0
-    own, plain = milliseconds(name, dataset)
-    return round(IMAGES / BATCH * plain / own), round(own / plain, 3)
+    """Return how many steps a row takes in the seconds of plain, and what a step costs where plain's is 1."""
+    cost = 1.0 if same_arithmetic(name) else step_cost(name, dataset)
+    return round(IMAGES / BATCH / cost), cost
 
 
 def distance(generator: keras.Model, count: int, seed: int, judge: evaluator.Evaluator, real) -> float:

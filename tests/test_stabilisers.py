@@ -1,0 +1,139 @@
+"""The benchmarks behind chapter 08, and its tables."""
+
+import csv
+import dataclasses
+import statistics
+
+import chapters
+import density
+import execute
+import numpy as np
+import pytest
+import stabilisers
+import stacks
+import tensorflow as tf
+
+
+def rows_of(name: str) -> list[dict[str, str]]:
+    return list(csv.DictReader((chapters.ROOT / "benchmarks" / f"{name}.csv").read_text(encoding="utf-8").splitlines()))
+
+
+def test_the_divergence_on_the_line_has_known_values():
+    """0 from the data to itself, log 2 where nothing is shared, and a sum of two thirds of it where one is missing."""
+    means, widths = density.CENTRES[None], np.full((1, 3), density.WIDTH)
+    assert density.divergence(means, widths)[0] == pytest.approx(0.0, abs=1e-6)
+    narrow = np.full((1, 3), 0.05)
+    assert density.divergence(np.full((1, 3), 5.0), narrow)[0] == pytest.approx(np.log(2), abs=0.01)
+    x = density.GRID.astype(float)
+    mass = density.density(x, means, widths).sum() * (x[1] - x[0])
+    assert mass == pytest.approx(1.0, abs=1e-3)
+
+
+def test_runs_on_the_line_go_their_own_way():
+    """Four runs in one graph: the same seed with the same rate is the same run, and others are others."""
+    game = density.GAMES["wasserstein-one-sided"]
+    (means, _), _ = density.train(game, [0, 3, 0, 0], [1e-3, 1e-3, 1e-3, 4e-3], [0, 0, 0, 0], steps=100)
+    (alone, _), (averaged, _) = density.train(game, [3], [1e-3], [0], steps=100)
+    np.testing.assert_allclose(means[-1][0], means[-1][2], atol=1e-5)
+    np.testing.assert_allclose(means[-1][1], alone[-1][0], atol=1e-3)
+    assert np.abs(means[-1][0] - means[-1][1]).max() > 0.01
+    assert np.abs(means[-1][0] - means[-1][3]).max() > 0.01
+    assert np.abs(averaged[-1] - alone[-1]).max() > 1e-3
+
+
+def test_the_slope_penalty_of_a_straight_line():
+    """A D without a curve of slope 3: (3 - 1)² from both sides or from above; slope 0.5 pays from both sides only."""
+    x = tf.random.normal((1, 8, 1))
+    for slope, both, one in ((3.0, 4.0, 4.0), (0.5, 0.25, 0.0)):
+        line = [tf.constant([[[slope]]]), tf.zeros((1, 1, 1))]
+        assert float(density.slope(line, x, 1.0)) == pytest.approx(both)
+        assert float(density.slope(line, x, 1.0, one_sided=True)) == pytest.approx(one)
+
+
+def test_stacked_digits_become_small_and_large_again():
+    images = np.zeros((3, 28, 28, 1), np.uint8)
+    images[1], images[2, :2, :2] = 255, 255
+    small = stacks.small(images)
+    assert small.shape == (3, 196)
+    assert (small[0].max(), small[1].min(), small[2, 0], small[2, 1]) == (-1.0, 1.0, 1.0, -1.0)
+    large = stacks.large(small)
+    assert (large.shape, large.dtype) == (images.shape, np.uint8)
+    assert (large[0].max(), large[1].min()) == (0, 255)
+
+
+def test_the_measures_of_stacks_made_by_hand():
+    every = np.repeat(np.arange(100), 4)
+    good, none = np.ones(400, bool), np.zeros(400, bool)
+    assert stacks.measures(every, good) == pytest.approx((100, 100, 1.0, 0.0))
+    assert stacks.measures(every, none) == pytest.approx((0, 100, 0.0, 0.0))
+    assert stacks.measures(np.full(400, 7), good) == pytest.approx((1, 1, 1.0, np.log(100)))
+
+
+def test_gamma_falls_tenfold_and_lazy_penalties_are_as_large_in_the_mean():
+    setting = stacks.Setting(r1=2.0, steps=80)
+    discriminator = stacks.start(setting, (0,))[1]
+    real = tf.random.normal((1, 16, 392))
+    paid = [float(stacks.penalties(discriminator, real, real, tf.constant(s), setting)) for s in (0, 40, 80)]
+    slope = float(stacks.slope(discriminator, real, setting))
+    assert paid == pytest.approx([slope, 0.55 * slope, 0.1 * slope], rel=1e-4)
+    lazy = dataclasses.replace(setting, every=8, falling=False)
+    paid = [float(stacks.penalties(discriminator, real, real, tf.constant(s), lazy)) for s in range(8)]
+    assert paid == pytest.approx([8 * slope, *[0.0] * 7], rel=1e-4)
+
+
+def test_batch_norm_in_a_stack_of_networks_is_each_networks_own():
+    setting = stacks.Setting(batch_norm=True)
+    discriminator, x = stacks.start(setting, (0, 1))[1], tf.random.normal((2, 8, 392))
+    changed = tf.concat([x[:1], -x[1:]], axis=0)
+    first, second = (stacks.network(discriminator, each, batch_norm=True) for each in (x, changed))
+    np.testing.assert_allclose(first[0], second[0], atol=1e-5)
+    assert np.abs(first[1] - second[1]).max() > 1e-3
+
+
+def test_every_stabiliser_can_be_built_and_differs_from_plain():
+    plain = stabilisers.VARIANTS["plain"]
+    for name, variant in stabilisers.VARIANTS.items():
+        assert stabilisers.build(name).discriminator.output_shape == (None, 1)
+        assert name == "plain" or variant._replace(what=plain.what) != plain
+
+
+def test_rows_with_the_arithmetic_of_plain_take_as_many_steps():
+    alike = {name for name in stabilisers.VARIANTS if stabilisers.same_arithmetic(name)}
+    assert alike == {"plain", "least-squares", "hinge", "smoothing", "one-rate"}
+    for row in rows_of("stabilisers"):
+        assert row["name"] not in alike or (row["steps"], row["step_cost"]) == ("2000", "1.0")
+        assert float(row["steps"]) * float(row["step_cost"]) == pytest.approx(2000, rel=0.002)
+
+
+def test_a_row_is_better_where_all_seeds_are():
+    assert stabilisers.verdict([1, 2, 3], [4, 5, 6]) == "better"
+    assert stabilisers.verdict([7, 8, 9], [4, 5, 6]) == "worse"
+    assert stabilisers.verdict([3, 4.5, 9], [4, 5, 6]) == "within the spread"
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "first"),
+    [
+        ("stabilisers", stabilisers.VARIANTS, "seed"),
+        ("stacks", stacks.CONTROLS | stacks.ROWS_OF, "seed"),
+        ("density", density.GAMES, "seed"),
+    ],
+)
+def test_the_rows_that_are_kept_are_rows_of_the_benchmark_and_of_the_chapter(name, known, first):
+    rows = rows_of(name)
+    names = {"stabilisers": execute.STABILISER_ROWS, "stacks": execute.STACK_ROWS, "density": execute.GAME_ROWS}[name]
+    assert {row["name"] for row in rows} <= set(known)
+    assert set(names) == set(known)
+    runs = [tuple(row[key] for key in ("name", first, "rate", "schedule") if key in row) for row in rows]
+    assert len(set(runs)) == len(runs) > 0
+
+
+def test_the_tables_of_chapter_08_are_those_of_the_benchmarks():
+    (path,) = (path for path in chapters.CHAPTERS if path.stem.startswith("08_"))
+    sources = [cell.source for cell in chapters.read(path).cells]
+    for source in sources:
+        assert execute.with_tables(source) == source, "python notebooks/execute.py notebooks/08_stabilisers.ipynb"
+    (table,) = (source for source in sources if "| what is changed at equal seconds |" in source)
+    plain = [float(row["frechet"]) for row in rows_of("stabilisers") if row["name"] == "plain"]
+    told = f"{statistics.median(plain):.1f} ({min(plain):.1f} to {max(plain):.1f})"
+    assert f"| nothing: *plain* | {len(plain)} | 2,000 | {told} |" in table
