@@ -6,7 +6,6 @@ dict: `images`, and `labels` where the networks are conditional.
 
 import warnings
 from collections.abc import Callable, Iterable
-from typing import NamedTuple
 
 import keras
 import numpy as np
@@ -14,6 +13,7 @@ import tensorflow as tf
 
 from gan_tf import UsageError, checks, data, losses, optimizers, players, replicas
 from gan_tf.checks import Batch
+from gan_tf.penalties import Penalty
 from gan_tf.seeds import fold
 from gan_tf.two_players import TwoPlayers
 
@@ -38,18 +38,6 @@ def sample_images(generator: keras.Model, count: int, seed: int, labels=None) ->
     inputs = z if labels is None else [z, tf.convert_to_tensor(labels)]
     parts = [tf.nest.map_structure(lambda x, i=i: x[i : i + 500], inputs) for i in range(0, count, 500)]
     return np.concatenate([data.to_uint8(generator(part, training=False)) for part in parts])
-
-
-class Penalty(NamedTuple):
-    """What the discriminator's loss has beside the game: `weight * of(critic, real, fake, seed)`, a scalar.
-
-    `critic` maps images to logits, see `GAN.judge`. A lazy penalty is computed in every `every`-th step only, and then
-    `every` times as large (Karras et al. 2020, appendix B).
-    """
-
-    of: Callable[[Callable, tf.Tensor, tf.Tensor, tf.Tensor], tf.Tensor]
-    weight: float
-    every: int = 1
 
 
 @keras.saving.register_keras_serializable(package="gan_tf")

@@ -53,6 +53,7 @@ SOURCE, FRONT, BENCHMARKS = "tests/test_source.py::", "tests/test_front.py::", "
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 DIAGNOSTICS, DOCTOR = "tests/test_diagnostics.py::", "tests/test_doctor.py::"
 CONDITIONAL, CLASSES = "tests/test_conditional.py::", "tests/test_classes.py::"
+PENALTIES = "tests/test_penalties.py::"
 AUGMENT, JUDGES = "tests/test_augment.py::", "tests/test_judges.py::"
 
 MUTANTS = (
@@ -149,6 +150,28 @@ MUTANTS = (
         "loss + (1.0 - real_label) * tf.reduce_mean(fake_logits)",
         (f"{LOSSES}test_a_smoothed_cross_entropy_is_keras_s_with_that_label",),
         "only the label of real images is smoothed",
+    ),
+    # penalties
+    Mutant(
+        "gan_tf/penalties.py",
+        "tf.sqrt(squares + 1e-12)",
+        "tf.sqrt(squares)",
+        (f"{PENALTIES}test_a_critic_without_a_gradient_learns_nothing_and_breaks_nothing[gradient_penalty]",),
+        "a gradient of length 0 breaks nothing",
+    ),
+    Mutant(
+        "gan_tf/penalties.py",
+        "tf.concat([tf.shape(real)[:1], tf.ones([real.shape.rank - 1], tf.int32)], 0)",
+        "tf.shape(real)",
+        (f"{PENALTIES}test_a_point_between_takes_one_number_an_image",),
+        "an image goes one way towards a fake, not each of its pixels",
+    ),
+    Mutant(
+        "gan_tf/penalties.py",
+        "return tf.reduce_mean(_squared_lengths(critic, fake))",
+        "return tf.reduce_mean(_squared_lengths(critic, real))",
+        (f"{PENALTIES}test_numpy_twin", f"{PENALTIES}test_each_looks_at_images_of_its_own"),
+        "R2 is of fakes",
     ),
     # the step
     Mutant(
