@@ -136,7 +136,7 @@ def parser() -> argparse.ArgumentParser:
         type=pictures,
         default="samples.png",
         help="a .png grid; .npz with `images` uint8 (n, height, width, 1 or 3); or FOLDER/, new or empty, for a PNG of "
-        "each image, named by its number and its class, as 0007_class3.png (default: samples.png)",
+        "each image, named by its number and its class, as 0007-apple.png (default: samples.png)",
     )
     sample.set_defaults(command=sample_run)
 
@@ -229,7 +229,8 @@ def sample_run(options: argparse.Namespace) -> None:
     labels = runs.asked_labels(generator, asked if number is None else [number], count)
 
     images = runs.sample_images(generator, count, options.seed, labels)
-    runs.write_images(options.out, images, labels, columns, enlarged=max(1, 128 // images.shape[2]) if asked else 1)
+    enlarged = max(1, 128 // images.shape[2]) if asked else 1
+    runs.write_images(options.out, images, labels, columns, enlarged, runs.class_names(options.run))
     print(f"{count} images are at {options.out}")
 
 

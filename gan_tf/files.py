@@ -5,8 +5,10 @@ import csv
 import json
 import os
 import secrets
+import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -67,6 +69,35 @@ def remove_partials(folder: Path) -> None:
             with open(path, "rb") as file:
                 if _lock(file, wait=False):
                     path.unlink()
+
+
+def write_folder(folder: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a folder under another name, bring its files to the disk, and only then give it its own.
+
+    Into a folder that is there, and empty, the files are moved. If `write` fails, nothing of it stays.
+    """
+    there = folder.is_dir()
+    partial = (folder if there else folder.parent) / f".{secrets.token_hex(8)}.partial"
+    partial.mkdir()
+    try:
+        write(partial)
+        paths = sorted(partial.iterdir())
+        with ThreadPoolExecutor(16) as several:  # the disk takes those that wait together at once
+            list(several.map(_to_disk, paths))
+        if there:
+            for path in paths:
+                path.rename(folder / path.name)
+            partial.rmdir()
+        else:
+            partial.rename(folder)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
+        raise
+
+
+def _to_disk(path: Path) -> None:
+    with open(path, "rb+") as file:
+        os.fsync(file.fileno())
 
 
 def _lock(file: BinaryIO, wait: bool) -> bool:

@@ -23,6 +23,7 @@ from gan_tf.untrusted import read_arrays
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 NAMED = 3  # files in a message; more are counted
+BAR = {"leave": False, "delay": 1.0}  # of tqdm: what takes less than a second shows none
 
 
 class Source(NamedTuple):
@@ -69,7 +70,7 @@ def _look_into_folder(folder: Path) -> Source:
     found = list(_files(folder))
     links = [name for name, path in found if path.is_symlink()]
     paths = {name: path for name, path in found if not path.is_symlink()}
-    bar = {"desc": "looking at files", "unit": "file", "leave": False, "disable": None}
+    bar = {"desc": "looking at files", "unit": "file", "disable": None} | BAR
     with ThreadPoolExecutor() as several:
         looked_at = tqdm(several.map(_picture_digest, paths.values()), total=len(paths), **bar)
         digests = dict(zip(paths, looked_at, strict=True))

@@ -7,14 +7,17 @@ hidden layer: channels of a convolution, units of a dense layer.
 """
 
 import math
+from collections.abc import Callable
 
 import keras
 from keras import layers
 
 from gan_tf import UsageError, replicas
 from gan_tf.sizes import check_size, doublings
+from gan_tf.spectral import SpectralNormalization
 
 IMAGE_SHAPE = (28, 28, 1)  # of MNIST, and of the literature's networks below
+NORMALIZATIONS = ("none", "batch", "layer", "spectral")
 
 
 def dcgan_generator(
@@ -81,6 +84,7 @@ def dcgan_discriminator(
     kernel: int = 5,
     slope: float = 0.3,
     image_shape: tuple[int, int, int] = IMAGE_SHAPE,
+    normalization: str = "none",
 ) -> keras.Model:
     """Build the convolutional discriminator: strided convolutions, then one logit.
 
@@ -96,21 +100,26 @@ def dcgan_discriminator(
         minibatch_stddev: whether the last layer also sees how much the images of the batch differ.
         kernel: the size of the first two convolutions' kernels.
         slope: of the leaky ReLUs below zero, in [0, 1); the paper has 0.2.
+        normalization: "none"; "batch", as in the paper, not of the first layer, with which a logit depends on the whole
+            batch and a penalty is of no image alone; "layer" (Ba et al. 2016), over all of an image, which Gulrajani et
+            al. 2017, section 4, recommend with a penalty, not of the first layer either; or "spectral" (Miyato et al.
+            2018), of all layers with weights.
     """
     _check_sizes(widths=widths, kernel=kernel)
+    spectral, normalized = _normalization(normalization)
     _check_share(dropout=dropout, input_noise=input_noise, slope=slope)
     _check_image_shape(image_shape)
     widths = widths + widths[-1:] * (doublings(image_shape[0]) - len(widths))
 
     hidden = []
     for i, width in enumerate(widths):  # 14x14, then 7x7, then 4x4
-        hidden.append(layers.Conv2D(width, kernel if i < 2 else 3, strides=2, padding="same"))
-        hidden.append(layers.LeakyReLU(slope))
+        hidden.append(spectral(layers.Conv2D(width, kernel if i < 2 else 3, strides=2, padding="same")))
+        hidden += normalized() * (i > 0) + [layers.LeakyReLU(slope)]
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
 
     noise = [layers.GaussianNoise(input_noise)] * (input_noise > 0)
     stddev = [MinibatchStddev()] * minibatch_stddev
-    logit = [layers.Flatten(), layers.Dense(1, dtype="float32")]
+    logit = [layers.Flatten(), spectral(layers.Dense(1, dtype="float32"))]
     return keras.Sequential([keras.Input(image_shape), *noise, *hidden, *stddev, *logit], name="discriminator")
 
 
@@ -139,22 +148,33 @@ def mlp_discriminator(
     widths: tuple[int, ...] = (1024, 512, 256),
     dropout: float = 0.3,
     image_shape: tuple[int, int, int] = IMAGE_SHAPE,
+    normalization: str = "none",
 ) -> keras.Model:
     """Build the fully connected discriminator of the older tutorials, with a logit in place of a sigmoid.
 
     Goodfellow et al. 2014, section 5, with leaky ReLU and dropout in place of maxout. `dropout` is the share of units
-    dropped after each hidden layer, in [0, 1).
+    dropped after each hidden layer, in [0, 1). `normalization` as in `dcgan_discriminator`.
     """
     _check_sizes(widths=widths)
     _check_share(dropout=dropout)
+    spectral, normalized = _normalization(normalization)
 
     hidden = []
-    for width in widths:
-        hidden += [layers.Dense(width), layers.LeakyReLU(0.2)]
+    for i, width in enumerate(widths):
+        hidden += [spectral(layers.Dense(width)), *normalized() * (i > 0), layers.LeakyReLU(0.2)]
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
 
-    logit = layers.Dense(1, dtype="float32")
+    logit = spectral(layers.Dense(1, dtype="float32"))
     return keras.Sequential([keras.Input(image_shape), layers.Flatten(), *hidden, logit], name="discriminator")
+
+
+def _normalization(name: str) -> tuple[Callable, Callable]:
+    """Return what goes around a layer with weights, and what makes a list of the layers that come after one."""
+    if name not in NORMALIZATIONS:
+        raise UsageError(f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {name!r}")
+    after = {"batch": layers.BatchNormalization, "layer": lambda: layers.GroupNormalization(groups=1)}
+    around = SpectralNormalization if name == "spectral" else lambda layer: layer
+    return around, lambda: [after[name]()] if name in after else []
 
 
 def _check_sizes(widths: tuple[int, ...] = (), **sizes: int) -> None:

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from tqdm import tqdm
 
 from gan_tf import UsageError, datasets
 from gan_tf.datasets import DataError, Dataset
 from gan_tf.files import one_line, write_json, write_whole
-from gan_tf.folders import Source, look, names_of
+from gan_tf.folders import BAR, Source, look, names_of
 from gan_tf.resize import fitted, is_grey
 from gan_tf.sizes import SIZES, check_size
 
@@ -87,8 +87,8 @@ def load(path: Path, size: int | None = None, channels: int | None = None, seed:
         print(f"{title}: {note}")
     if len(images) < FEW:
         print(
-            f"{title}: {len(images):,} pictures are few: without augmentation a GAN learns them by heart. `evaluate` "
-            "tells copies, and chapter 05 what its scores mean"
+            f"{title}: {len(images):,} pictures are few, and a GAN soon learns them by heart. `evaluate` tells copies, "
+            "and chapter 25 what to expect and what to do"
         )
     labels = None if about["labels"] is None else np.array(about["labels"])
     if labels is not None:
@@ -164,6 +164,9 @@ def _make(source: Source, shape: Shape, seed: int, place: Path) -> None:
     for left in (making, place):  # of a process that was killed, or damaged
         if left.exists():
             shutil.rmtree(left)
+    for left in place.parent.glob("*.making"):  # of another that was killed; a living one has the lock
+        with contextlib.suppress(Timeout), FileLock(left.with_suffix(".lock"), timeout=0):
+            shutil.rmtree(left, ignore_errors=True)
     needed = 2 * len(source.names) * shape.size**2 * shape.channels
     if (free := shutil.disk_usage(place.parent).free) < needed:
         raise DataError(
@@ -191,8 +194,9 @@ def _settled(source: Source, asked: Request) -> tuple[Source, Shape]:
         except Exception as error:  # Pillow raises many kinds
             return one_line(error)
 
+    numbers = range(len(source.names))
     with ThreadPoolExecutor() as several:
-        headers = list(several.map(header, range(len(source.names))))
+        headers = list(tqdm(several.map(header, numbers), "reading headers", len(numbers), unit="picture", **BAR))
     there = len(headers) + len(source.unusable)
     _note_unusable(source, {i: found for i, found in enumerate(headers) if isinstance(found, str)}, there)
     kept = [i for i, found in enumerate(headers) if not isinstance(found, str)]
@@ -235,7 +239,7 @@ def _store(source: Source, shape: Shape, seed: int, making: Path) -> None:
         except Exception as error:  # Pillow raises many kinds
             return one_line(error)
 
-    with ThreadPoolExecutor() as several, tqdm(total=full[0], desc="preparing", unit="picture", leave=False) as bar:
+    with ThreadPoolExecutor() as several, tqdm(total=full[0], desc="preparing", unit="picture", **BAR) as bar:
         for start in range(0, full[0], AHEAD):
             rows = range(start, min(start + AHEAD, full[0]))
             for i, found in zip(rows, several.map(decode, rows), strict=True):

@@ -2,7 +2,7 @@
 
 Metadata is what JupyterLab itself would write, no more, so that a second run gives a small diff and looking at a
 chapter does not ask to save it. The first code cell gets the repository's address from pyproject.toml, the title cell
-links to the chapters before and after, and the tables of chapters 04, 06, 08 and 09 get their numbers from benchmarks/.
+links to the chapters before and after, and the tables of chapters 04, 06, 08, 09 and 25 get their numbers from benchmarks/.
 """
 
 import csv
@@ -150,6 +150,16 @@ STACK_ROWS = {  # of benchmarks/stacks.csv, as chapter 08 names them
     "batch-norm": "pairs, R1 and R2, γ = 1, batch norm in D",
     "broken": "pairs, R1 and R2, γ = 1, batch norm in D, β₁ = 0.5",
     "broken-none": "non-saturating, no penalty, batch norm in D, β₁ = 0.5",
+}
+
+
+FEW_ROWS = {  # of benchmarks/few.csv, as chapter 25 names them
+    "200": "200 sprites",
+    "200-translation": "200, translation",
+    "200-translation-cutout": "200, translation and cutout",
+    "200-diffaugment": "200, translation, cutout and colour",
+    "4000": "4,000 sprites",
+    "4000-translation": "4,000, translation",
 }
 
 
@@ -345,6 +355,18 @@ def stack_seeds() -> str:
     return "\n".join(['STACKED = """', *lines, '"""'])
 
 
+def few_table() -> str:
+    """Return chapter 25's table of what few pictures and augmentation do, from benchmarks/few.csv."""
+    columns = {"valid": ".0%", "combinations": ".0f", "memorised": ".2f", "twins": ".0%"}
+    heads = ("trained on", "valid", "combinations, of 96", "memorised", "twins")
+    lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
+    for name, what in FEW_ROWS.items():
+        own = [row for row in benchmark("few") if row["name"] == name]
+        cells = [_median_and_range([row[column] for row in own], shape) for column, shape in columns.items()]
+        lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 TABLES = {  # how a table starts and ends, and what it is today
     r"^\| what is changed \|.*(?:\n\|.*)*": recipe_table,
     r"^\| what is changed on the ring \|.*(?:\n\|.*)*": ring_table,
@@ -357,6 +379,7 @@ TABLES = {  # how a table starts and ends, and what it is today
     r'^SCORED = """[^"]*"""': stabiliser_seeds,
     r"^\| what is trained on stacked digits \|.*(?:\n\|.*)*": stack_table,
     r'^STACKED = """[^"]*"""': stack_seeds,
+    r"^\| trained on \|.*(?:\n\|.*)*": few_table,
 }
 
 

@@ -13,6 +13,7 @@ LONGEST_FIRST = (
     "notebooks/23_many_devices.ipynb",
     "tests/test_runs.py",
     "tests/test_conditional.py",
+    "notebooks/25_your_own_pictures.ipynb",
     "notebooks/09_conditional.ipynb",
     "notebooks/06_when_gans_fail.ipynb",
     "notebooks/03_the_train_step.ipynb",

@@ -55,6 +55,7 @@ DIAGNOSTICS, DOCTOR = "tests/test_diagnostics.py::", "tests/test_doctor.py::"
 CONDITIONAL, CLASSES = "tests/test_conditional.py::", "tests/test_classes.py::"
 PENALTIES = "tests/test_penalties.py::"
 AUGMENT, JUDGES = "tests/test_augment.py::", "tests/test_judges.py::"
+PREPARE = "tests/test_prepare.py::"
 
 MUTANTS = (
     # labels
@@ -494,6 +495,34 @@ MUTANTS = (
         "if False and any(",
         (f"{RESULTS}test_pictures_are_written_into_a_folder_without_others_alone",),
         "two lots of samples are never mixed in one folder",
+    ),
+    Mutant(
+        "gan_tf/prepare.py",
+        'with FileLock(f"{place}.lock"):',
+        "if True:",
+        (f"{PREPARE}test_of_two_that_prepare_a_folder_at_once_one_waits_for_the_other",),
+        "of two that prepare a folder at once one waits for the other",
+    ),
+    Mutant(
+        "gan_tf/prepare.py",
+        'FileLock(left.with_suffix(".lock"), timeout=0)',
+        "contextlib.nullcontext()",
+        (f"{PREPARE}test_what_a_living_process_makes_stays_when_another_size_is_asked_for",),
+        "nobody takes what another process prepares away from it",
+    ),
+    Mutant(
+        "gan_tf/files.py",
+        "            list(several.map(_to_disk, paths))",
+        "            pass",
+        (f"{FILES}test_a_folder_s_files_have_their_names_after_the_disk_has_all_of_them",),
+        "a folder of samples has its name only when the disk has the samples",
+    ),
+    Mutant(
+        "gan_tf/runs/images.py",
+        "safe.encode()[:NAME_BYTES].decode",
+        "safe[:NAME_BYTES].encode().decode",
+        (f"{RESULTS}test_a_class_s_name_is_one_that_a_file_can_have",),
+        "a sample's name is not longer than a file's may be, whatever its class is called",
     ),
     # files that somebody else made
     Mutant(

@@ -355,14 +355,21 @@ def test_every_row_of_the_ring_is_kept_with_all_its_seeds():
     ]
 
 
-def test_chapter_06_trains_with_the_benchmark_s_functions():
-    (path,) = chapters.ROOT.glob("notebooks/06_*.ipynb")
-    tree = ast.parse((chapters.ROOT / "benchmarks" / "ring.py").read_text(encoding="utf-8"))
+@pytest.mark.parametrize(
+    ("chapter", "benchmark", "names"),
+    [
+        ("06", "ring", ["measures", "draw", "ring_batch", "network", "weights_of", "adam", "fresh"]),
+        ("25", "few", ["mask", "sprites", "read_sprites", "memorised"]),
+    ],
+)
+def test_a_chapter_s_functions_are_those_of_its_benchmark(chapter, benchmark, names):
+    (path,) = chapters.ROOT.glob(f"notebooks/{chapter}_*.ipynb")
+    tree = ast.parse((chapters.ROOT / "benchmarks" / f"{benchmark}.py").read_text(encoding="utf-8"))
     ours = {node.name: chapters.statements(node) for node in tree.body if isinstance(node, ast.FunctionDef)}
     cells = [ast.parse(chapters.python_of(cell)) for cell in chapters.code_cells(chapters.read(path))]
     theirs = [node for cell in cells for node in cell.body if isinstance(node, ast.FunctionDef)]
     twins = [node.name for node in theirs if node.name in ours]
-    assert twins == ["measures", "draw", "ring_batch", "network", "weights_of", "adam", "fresh"]
+    assert twins == names
     for node in theirs:
         without = [ast.unparse(each) for each in node.body]
         assert node.name not in ours or without == ours[node.name][-len(without) :]

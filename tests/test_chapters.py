@@ -211,6 +211,46 @@ def test_what_chapter_06_says_of_the_ring_is_in_the_benchmark():
     assert (whole["equal-rates"], whole["fast-critic"], collapsed["published-rates"]) == (16, 2, 0)
 
 
+def few_of_25() -> dict[str, dict[str, list[float]]]:
+    """Return the columns of benchmarks/few.csv, seed by seed, by the rows' names."""
+    rows = list(csv.DictReader((chapters.ROOT / "benchmarks" / "few.csv").read_text(encoding="utf-8").splitlines()))
+    columns = [name for name in rows[0] if name not in ("name", "seed")]
+    found = {name: [row for row in rows if row["name"] == name] for name in execute.FEW_ROWS}
+    assert [(row["name"], row["seed"]) for row in rows] == [(name, seed) for seed in "012" for name in found]
+    return {name: {column: [float(row[column]) for row in own] for column in columns} for name, own in found.items()}
+
+
+def test_the_table_of_chapter_25_is_that_of_the_benchmark():
+    (path,) = chapters.ROOT.glob("notebooks/25_*.ipynb")
+    (source,) = (cell.source for cell in chapters.read(path).cells if "| trained on |" in cell.source)
+    assert execute.with_tables(source) == source, "python notebooks/execute.py notebooks/25_your_own_pictures.ipynb"
+    lines = source.split("| trained on |")[1].split("\n\n")[0].splitlines()[2:]
+    for (name, own), line in zip(few_of_25().items(), lines, strict=True):
+        what, valid, combinations, memorised, twins = (cell.strip() for cell in line.split("|")[1:-1])
+        assert what == execute.FEW_ROWS[name]
+        shown = (valid, 100, own["valid"]), (combinations, 1, own["combinations"]), (twins, 100, own["twins"])
+        for text, scale, values in (*shown, (memorised, 1, own["memorised"])):
+            told = [float(number) for number in re.findall(r"-?[0-9.]+", text)]
+            within = 0.0051 if scale == 1 and "." in text else 0.51
+            assert told == [pytest.approx(scale * f(values), abs=within) for f in (statistics.median, min, max)]
+
+
+def test_what_chapter_25_says_of_few_pictures_is_in_the_benchmark():
+    """With every seed, as the text says."""
+    few = few_of_25()
+    plain, moved = few["200"], few["200-translation"]
+    assert min(plain["memorised"]) > 2 * max(abs(value) for value in few["4000"]["memorised"])
+    assert min(plain["valid"]) > 0.9 * max(few["4000"]["valid"])
+    for column in ("memorised", "twins", "valid"):
+        assert min(plain[column]) > max(moved[column])
+    medians = {column: statistics.median(moved[column]) / statistics.median(plain[column]) for column in plain}
+    assert medians["memorised"] < 0.5
+    assert 0.4 < medians["twins"] < 0.6
+    assert 0.75 <= medians["valid"] <= 0.8
+    for name in ("200-translation-cutout", "200-diffaugment"):
+        assert max(few[name]["valid"]) < min(moved["valid"])
+
+
 @pytest.mark.parametrize(
     "name", ["latent-100", "slope-0.3", "one-rate", "beta1-0.5", "no-average", "rate-half", "small"]
 )

@@ -286,7 +286,7 @@ def test_a_row_of_digits_is_one_picture(run, tmp_path, arguments, size):
 
 def test_a_folder_of_digits_tells_the_class_of_each_in_its_name(run, tmp_path):
     assert asked(run, "--digits", "314", "--count", 2, "--seed", 3, "--out", f"{tmp_path}/some/") == 0
-    names = [f"{number:04d}_class{digit}.png" for number, digit in enumerate([3, 1, 4, 3, 1, 4])]
+    names = [f"{number:04d}-class{digit}.png" for number, digit in enumerate([3, 1, 4, 3, 1, 4])]
     assert sorted(path.name for path in (tmp_path / "some").iterdir()) == names
     expected = runs.sample_images(runs.load_generator(run), 6, 3, np.array([3, 1, 4, 3, 1, 4]))
     for name, image in zip(names, expected, strict=True):

@@ -86,6 +86,10 @@ def labelled_players() -> tuple[keras.Model, keras.Model]:
     return conditional.conditional_generator(generator, 10), conditional.projection(discriminator, 10)
 
 
+def spectral_players() -> tuple[keras.Model, keras.Model]:
+    return flat_players()[0], models.dcgan_discriminator((4, 8), 0.0, normalization="spectral")
+
+
 def three_steps(chosen, images, players=flat_players, **options) -> list[list[np.ndarray]]:
     """Return the state and the losses of a GAN after one and after three steps."""
     with chosen.scope():
@@ -109,8 +113,9 @@ def three_steps(chosen, images, players=flat_players, **options) -> list[list[np
         {"critic_steps": 2},
         {"players": nested_players},
         {"players": labelled_players},
+        {"players": spectral_players},
     ],
-    ids=["non_saturating", "least_squares", "two critic steps", "nested", "labels"],
+    ids=["non_saturating", "least_squares", "two critic steps", "nested", "labels", "spectral"],
 )
 def test_two_replicas_take_the_step_of_one(options, images, two):
     """Weights, averages, batch statistics and losses, all of order 1, after one step and after three."""

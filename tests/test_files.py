@@ -63,6 +63,31 @@ def test_the_name_comes_after_the_disk_has_the_content(tmp_path, monkeypatch):
     assert done == ["fsync", "replace"]
 
 
+@pytest.mark.parametrize("there", [False, True])
+def test_a_folder_s_files_have_their_names_after_the_disk_has_all_of_them(tmp_path, monkeypatch, there):
+    done, fsync, rename = [], os.fsync, os.rename
+    monkeypatch.setattr(os, "fsync", lambda *a: (done.append("fsync"), fsync(*a)))
+    monkeypatch.setattr(os, "rename", lambda *a, **k: (done.append("rename"), rename(*a, **k)))
+    if there:
+        (tmp_path / "out").mkdir()
+    files.write_folder(tmp_path / "out", lambda folder: [(folder / name).touch() for name in "abc"])
+    assert done == ["fsync"] * 3 + ["rename"] * (3 if there else 1)
+    assert names(tmp_path) == ["out"]
+    assert names(tmp_path / "out") == ["a", "b", "c"]
+
+
+def test_of_two_writers_of_one_new_folder_the_second_is_refused(tmp_path):
+    """It begins and ends while the first is half done, and nothing of the first is mixed in."""
+
+    def first(folder):
+        (folder / "first").touch()
+        files.write_folder(tmp_path / "out", lambda other: (other / "second").touch())
+
+    with pytest.raises(OSError, match="not empty"):
+        files.write_folder(tmp_path / "out", first)
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["out", "out/second"]
+
+
 def test_a_file_has_the_permissions_of_any_other(tmp_path):
     """Not those of a temporary file, which nobody else may read."""
     (tmp_path / "other").write_text("", encoding="utf-8")

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from keras import layers
 
-from gan_tf import models, sizes
+from gan_tf import UsageError, models, sizes
+from gan_tf.spectral import SpectralNormalization
 
 GENERATORS = (models.dcgan_generator, models.mlp_generator)
 DISCRIMINATORS = (models.dcgan_discriminator, models.mlp_discriminator)
@@ -204,6 +205,33 @@ def test_the_minibatch_s_deviation_is_one_more_channel():
     assert models.MinibatchStddev()(np.repeat(real[:1], 6, axis=0)).numpy()[..., 3].max() < 2e-4  # all alike
     discriminator = models.dcgan_discriminator((4, 6, 8), minibatch_stddev=True)
     assert discriminator.layers[-1].kernel.shape == (4 * 4 * (8 + 1), 1)
+
+
+@pytest.mark.parametrize("build", DISCRIMINATORS)
+@pytest.mark.parametrize("normalization", models.NORMALIZATIONS)
+def test_only_batch_normalisation_lets_images_see_each_other(normalization, build):
+    model = build(normalization=normalization, dropout=0.0)
+    whole, first = model(images(), training=True), model(images()[:1], training=True)
+    assert (np.abs(whole[:1] - first).max() > 1e-3) == (normalization == "batch")
+
+
+@pytest.mark.parametrize("build", DISCRIMINATORS)
+@pytest.mark.parametrize(("normalization", "more"), [("none", 0), ("batch", 4), ("layer", 2)])
+def test_normalisation_adds_some_numbers_a_channel_after_the_first_layer(normalization, more, build):
+    widths = [layer.bias.shape[0] for layer in layers_of(build(), layers.Conv2D, layers.Dense)][1:-1]
+    assert build(normalization=normalization).count_params() - build().count_params() == more * sum(widths)
+
+
+@pytest.mark.parametrize("build", DISCRIMINATORS)
+def test_spectral_normalisation_is_around_every_layer_with_weights(build):
+    plain = [type(layer) for layer in layers_of(build(), layers.Conv2D, layers.Dense)]
+    assert [type(layer.layer) for layer in layers_of(build(normalization="spectral"), SpectralNormalization)] == plain
+
+
+@pytest.mark.parametrize("build", DISCRIMINATORS)
+def test_a_normalisation_that_is_none_is_refused(build):
+    with pytest.raises(UsageError, match="one of none, batch, layer, spectral, got 'instance'"):
+        build(normalization="instance")
 
 
 def test_a_discriminator_with_the_minibatch_s_deviation_survives_its_file(tmp_path):

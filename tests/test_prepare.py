@@ -1,12 +1,18 @@
 """Pictures that nobody prepared: found, known again by their content, made alike, kept, held out, or refused."""
 
+import contextlib
+import io
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
 import types
 import warnings
 from pathlib import Path
 
+import filelock
 import keras
 import numpy as np
 import pytest
@@ -516,6 +522,18 @@ def test_what_is_changed_is_prepared_again(change, pictures, cache):
     assert len([path for path in cache.iterdir() if path.is_dir()]) == 2
 
 
+@pytest.mark.parametrize("delay", [0, 1e9])
+def test_only_what_takes_long_shows_how_far_it_is(pictures, monkeypatch, delay):
+    monkeypatch.setitem(folders.BAR, "delay", delay)
+    monkeypatch.setattr(sys, "stderr", terminal := io.StringIO())
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    data.load(pictures)
+    shown = terminal.getvalue()
+    said = ["looking at files", "reading headers", "preparing"]
+    assert [text for text in said if f"{text}:" in shown] == (said if delay == 0 else [])
+    assert bool(shown) == (delay == 0)
+
+
 def test_a_touched_file_is_the_same_file(pictures, monkeypatch):
     before = data.load(pictures).digest
     os.utime(pictures / "0000.png", (1, 1))
@@ -573,6 +591,104 @@ def test_a_folder_that_holds_its_own_cache_does_not_change_by_it(tmp_path, monke
     write(tmp_path / "data", 40)
     monkeypatch.setenv("GAN_TF_CACHE", str(tmp_path / "data" / ".prepared"))
     assert data.load(tmp_path / "data").digest == data.load(tmp_path / "data").digest
+
+
+# Killed, or two at once.
+
+# Prepares a folder in a process that stops at a point: for good, or, if it is told so, until it gets a line.
+STOPS = """
+import os, signal, sys
+from gan_tf import prepare
+
+folder, point, waits = sys.argv[1:]
+home = prepare.Path if point == "rename" else prepare
+inside, prepare.AHEAD = getattr(home, point), 10
+
+def stop(*arguments):
+    if point == "fitted" and not arguments[0].filename.endswith("0025.png"):
+        return inside(*arguments)
+    if not waits or (print("ready", flush=True), sys.stdin.readline())[1] == "die\\n":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return inside(*arguments)
+
+setattr(home, point, stop)
+print(prepare.load(prepare.Path(folder)).digest)
+"""
+
+
+@contextlib.contextmanager
+def stopping(folder, point: str, waits: str = ""):
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-c", STOPS, str(folder), point, waits], **pipes) as process:
+        try:
+            yield process
+        finally:
+            process.kill()  # one that has ended already is not there to be killed
+
+
+POINTS = {  # what a process that dies there leaves, beside its locks
+    "fitted": [".making"],  # the first twenty pictures are stored
+    "rename": [".making"],  # all but its name
+    "write_whole": [""],  # all, and nothing that says of what it was asked for
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("point", POINTS)
+def test_what_a_kill_leaves_is_no_cache_and_goes(point, pictures, cache, monkeypatch):
+    with stopping(pictures, point) as process:
+        assert process.wait() == -signal.SIGKILL
+    left = [path for path in cache.iterdir() if path.suffix != ".lock"]
+    assert [path.suffix for path in left] == POINTS[point]
+    shutil.copytree(cache, cache.with_name("for another size"))
+
+    dataset = data.load(pictures)
+    assert all_images(dataset) == {pixels(number).tobytes() for number in range(40)}
+    names = {path.suffix for path in cache.iterdir()}
+    assert names == {"", ".lock"}
+
+    monkeypatch.setenv("GAN_TF_CACHE", str(cache.with_name("for another size")))
+    assert data.load(pictures, size=16).image_shape == (16, 16, 3)
+    assert not list(cache.with_name("for another size").glob("*.making"))
+    monkeypatch.setenv("GAN_TF_CACHE", str(cache.with_name("undisturbed")))
+    assert data.load(pictures).digest == dataset.digest
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("then", "made_here"), [("go on", 0), ("die", 1)])
+def test_of_two_that_prepare_a_folder_at_once_one_waits_for_the_other(then, made_here, pictures, cache, monkeypatch):
+    """The other is in the middle of it when this one comes to the lock, and then goes on, or dies."""
+    made, make = [], prepare._make
+    monkeypatch.setattr(prepare, "_make", lambda *arguments: (made.append(arguments), make(*arguments)))
+    with stopping(pictures, "fitted", waits="yes") as other:
+        assert other.stdout.readline() == "ready\n"
+
+        def lock(path):
+            if not other.stdin.closed:
+                with pytest.raises(filelock.Timeout):
+                    filelock.FileLock(path, timeout=0).acquire()
+                other.stdin.write(f"{then}\n")
+                other.stdin.close()
+            return filelock.FileLock(path)
+
+        monkeypatch.setattr(prepare, "FileLock", lock)
+        ours = data.load(pictures)
+        theirs = other.stdout.read().split()
+        assert other.wait() == (-signal.SIGKILL if then == "die" else 0)
+    assert len(made) == made_here
+    assert theirs[-1:] == [ours.digest] * (then == "go on")
+    assert all_images(ours) == {pixels(number).tobytes() for number in range(40)}
+    assert len([path for path in cache.iterdir() if path.is_dir()]) == 1
+
+
+@pytest.mark.slow
+def test_what_a_living_process_makes_stays_when_another_size_is_asked_for(pictures, cache):
+    with stopping(pictures, "fitted", waits="yes") as other:
+        assert other.stdout.readline() == "ready\n"
+        assert data.load(pictures, size=16).image_shape == (16, 16, 3)
+        assert len(list(cache.glob("*.making"))) == 1
+        assert other.communicate("go on\n")[0].split()[-1] == data.load(pictures).digest
+        assert other.returncode == 0
 
 
 # Large ones, on the disk.
@@ -653,6 +769,8 @@ def test_a_class_is_asked_for_by_name(tmp_path, capsys):
         command_line.main(["sample", str(tmp_path / "run"), "--class", "cat", "--count", "3", "--out", str(out)]) == 0
     )
     assert np.load(out)["labels"].tolist() == [1, 1, 1]
+    assert command_line.main(["sample", str(tmp_path / "run"), "--count", "3", "--out", f"{tmp_path}/each/"]) == 0
+    assert sorted(path.name for path in (tmp_path / "each").iterdir()) == ["0000-3.png", "0001-cat.png", "0002-猫.png"]
 
 
 @pytest.mark.parametrize(("classes", "columns"), [(2, 10), (3, 9), (4, 8), (6, 6)])

@@ -1,12 +1,14 @@
 """What is made of a run's frames and of images: GIFs, grids, arrays, a picture each; in grey and in colour."""
 
+import io
+import sys
+
 import imageio.v3 as iio
 import numpy as np
 import pytest
 from PIL import Image
 
-from gan_tf import UsageError, files, gif, plots, runs
-from gan_tf.runs import results
+from gan_tf import UsageError, files, folders, gif, plots, runs
 
 # The progress GIF.
 
@@ -86,42 +88,86 @@ def test_images_are_written_as_a_grid_an_array_or_a_picture_each(tmp_path, chann
     assert each[0].ndim == (2 if channels == 1 else 3)
 
 
+def each(folder) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 @pytest.mark.parametrize(
-    ("count", "labels", "names"),
+    ("count", "labels", "expected"),
     [
-        (3, [7, 0, 12], ["0000_class7.png", "0001_class0.png", "0002_class12.png"]),
+        (3, [7, 0, 12], ["0000-class7.png", "0001-apple.png", "0002-class12.png"]),
         (10_000, None, ["0000.png", "0001.png", "9999.png"]),
         (10_001, None, ["00000.png", "00001.png", "10000.png"]),
     ],
 )
-def test_pictures_are_named_by_number_and_class(tmp_path, monkeypatch, count, labels, names):
-    written = []
-    monkeypatch.setattr(results, "write_png", lambda path, image: written.append(path.name))
-    runs.write_images(tmp_path / "each", np.zeros((count, 1, 1, 1), np.uint8), labels)
-    assert [*written[:2], written[-1]] == names
+def test_pictures_are_named_by_number_and_class(tmp_path, monkeypatch, count, labels, expected):
+    """In the order of their numbers, whatever the classes."""
+    monkeypatch.setattr(Image.Image, "save", lambda self, path: path.touch())
+    monkeypatch.setattr(files, "_to_disk", lambda path: None)
+    runs.write_images(tmp_path / "each", np.zeros((count, 1, 1, 1), np.uint8), labels, names=["apple"])
+    written = each(tmp_path / "each")
+    assert [*written[:2], written[-1]] == expected
     assert len(written) == count
-    assert written == sorted(written)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("apple", "apple"),
+        ("Ankle boot", "Ankle boot"),
+        ("猫", "猫"),
+        ("T-shirt/top", "T-shirt_top"),
+        ("../../etc/passwd", ".._.._etc_passwd"),
+        ('\\:*?"<>|', "________"),
+        ("two\nlines\0", "two_lines_"),
+        ("no text: \udcff", "no text_ _"),
+        ("x" * 300, "x" * 100),
+        ("猫" * 300, "猫" * 33),  # of three bytes each
+        ("..", ".."),
+        ("", ""),
+    ],
+)
+def test_a_class_s_name_is_one_that_a_file_can_have(tmp_path, name, expected):
+    """Two classes that look alike then still have files of their own, by their numbers."""
+    runs.write_images(tmp_path / "each", pictures_of(2, 3), [0, 1], names=[name, name])
+    assert each(tmp_path / "each") == [f"0000-{expected}.png", f"0001-{expected}.png"]
+    assert each(tmp_path) == ["each"]
 
 
 def test_pictures_are_written_into_a_folder_without_others_alone(tmp_path):
     folder = tmp_path / "each"
     folder.mkdir()
     (folder / ".DS_Store").write_bytes(b"left by a system")
+    before = folder.stat().st_ino
     runs.write_images(folder, pictures_of(2, 3))
     with pytest.raises(UsageError, match=r"each is not empty; name a new folder, or empty it"):
         runs.write_images(folder, pictures_of(3, 3))
-    assert sorted(path.name for path in folder.iterdir()) == [".DS_Store", "0000.png", "0001.png"]
+    assert each(folder) == [".DS_Store", "0000.png", "0001.png"]
+    assert folder.stat().st_ino == before, "the folder itself is the one that was there"
 
 
-def test_a_disk_that_is_full_leaves_whole_pictures_alone(tmp_path, monkeypatch):
-    def full(self, file, *arguments, **options):
-        if len(list((tmp_path / "each").glob("*.png"))) == 2:
-            file.write(b"half of a picture")
+@pytest.mark.parametrize("there", [False, True])
+def test_a_disk_that_is_full_leaves_nothing(tmp_path, monkeypatch, there):
+    def full(self, path, *arguments, **options):
+        if path.name == "0002.png":
+            path.write_bytes(b"half of a picture")
             raise OSError(28, "No space left on device")
-        return save(self, file, *arguments, **options)
+        return save(self, path, *arguments, **options)
 
+    if there:
+        (tmp_path / "each").mkdir()
     save = Image.Image.save
     monkeypatch.setattr(Image.Image, "save", full)
     with pytest.raises(runs.RunError, match="each cannot be written: No space left on device"):
         runs.write_images(tmp_path / "each", pictures_of(4, 3))
-    assert sorted(path.name for path in (tmp_path / "each").iterdir()) == ["0000.png", "0001.png"]
+    assert list(tmp_path.rglob("*")) == [tmp_path / "each"] * there
+
+
+@pytest.mark.parametrize("delay", [0, 1e9])
+def test_only_what_takes_long_shows_how_far_it_is(tmp_path, monkeypatch, delay):
+    monkeypatch.setitem(folders.BAR, "delay", delay)
+    monkeypatch.setattr(sys, "stderr", terminal := io.StringIO())
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    runs.write_images(tmp_path / "each", pictures_of(4, 1))
+    assert ("writing" in terminal.getvalue()) == (delay == 0)
+    assert bool(terminal.getvalue()) == (delay == 0)

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from gan_tf import UsageError, classes, data, diagnostics, gan, gif, judges, players, plots, scores
-from gan_tf.files import check_empty, one_line, read_csv, write_json, write_png, write_whole
+from gan_tf.files import one_line, read_csv, write_json, write_whole
 from gan_tf.runs import pictures
 from gan_tf.runs.folder import (
     RunError,
@@ -21,6 +21,7 @@ from gan_tf.runs.folder import (
     read_config,
 )
 from gan_tf.runs.history import Best
+from gan_tf.runs.images import write_images
 from gan_tf.untrusted import load_model
 
 GIF_BYTES = 300_000  # of frames in grey; of those in colour three times as many
@@ -127,43 +128,6 @@ def _check_alike(path: Path, frame: np.ndarray, first: np.ndarray) -> None:
         raise RunError(f"{path} is {ours}, the frames before are {theirs}; delete it and make the GIF again")
 
 
-def write_images(
-    path: str | Path, images: np.ndarray, labels=None, columns: int | None = None, enlarged: int = 1
-) -> None:
-    """Write images, uint8 (n, height, width, 1 or 3), as one grid, as an array or as a picture each.
-
-    Args:
-        path: of a grid, if it ends in .png; of an array named `images`, if it ends in .npz; else of a folder, new or
-            empty, for 0000.png and so on, or 0000_class7.png of an image whose label is 7.
-        images: to be written.
-        labels: theirs, (n,), for an array named `labels` or for the pictures' names.
-        columns: of the grid; about as many as rows by default.
-        enlarged: the side of the square that a pixel becomes in the grid.
-
-    Raises:
-        RunError: it cannot be written.
-        UsageError: the folder is not empty.
-    """
-    path = Path(path)
-    with os_errors_in_one_line(path):
-        if path.suffix == ".npz":
-            arrays = {"images": images} | ({} if labels is None else {"labels": np.asarray(labels)})
-            write_whole(path, lambda file: np.savez_compressed(file, **arrays))
-        elif path.suffix == ".png":
-            write_png(path, plots.enlarge(plots.image_grid(images, columns), enlarged))
-        else:
-            _write_each(path, images, labels)
-
-
-def _write_each(folder: Path, images: np.ndarray, labels) -> None:
-    check_empty(folder)
-    folder.mkdir(exist_ok=True)
-    digits = max(4, len(str(len(images) - 1)))
-    classes = [""] * len(images) if labels is None else [f"_class{label}" for label in labels]
-    for number, (image, of_class) in enumerate(zip(images, classes, strict=True)):
-        write_png(folder / f"{number:0{digits}d}{of_class}.png", plots.image_grid(image[np.newaxis]))
-
-
 def write_figure(path: Path, figure: plt.Figure) -> None:
     """Write a figure as PNG and close it."""
     try:
@@ -214,14 +178,19 @@ def asked_labels(generator: keras.Model, asked: Sequence[int], count: int) -> np
     return np.resize(asked if len(asked) else np.arange(known), count).astype(np.int32)
 
 
+def class_names(folder: str | Path | None) -> list[str]:
+    """Return the names of a run's classes, by their labels; none where these are numbers, or no folder is given."""
+    config = read_config(Path(folder)) if folder else None
+    return [str(each) for each in (config or {}).get("class_names", [])]
+
+
 def class_number(folder: str | Path | None, name: str) -> int:
     """Return the label of a class of a run's pictures, or of the shipped digits, by its name or its number.
 
     Raises:
         UsageError: there is no such class.
     """
-    config = read_config(Path(folder)) if folder else None
-    names = [str(each) for each in (config or {}).get("class_names", [])]
+    names = class_names(folder)
     if name in names:
         return names.index(name)
     if name.isascii() and name.isdigit() and len(name) < 6:
