@@ -2,7 +2,8 @@
 
 Metadata is what JupyterLab itself would write, no more, so that a second run gives a small diff and looking at a
 chapter does not ask to save it. The first code cell gets the repository's address from pyproject.toml, the title cell
-links to the chapters before and after, and the tables of chapters 04, 06, 08, 09 and 25 get their numbers from benchmarks/.
+links to the chapters before and after, and the tables of chapters 04, 06, 08, 09 and 25 get their numbers from
+benchmarks/.
 """
 
 import csv
