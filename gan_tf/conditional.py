@@ -162,7 +162,9 @@ def _through(network: list[layers.Layer], x: keras.KerasTensor) -> keras.KerasTe
 
 def _layers_to_a_logit(discriminator: keras.Sequential, classes: int) -> list[layers.Layer]:
     _check(discriminator, classes)
-    if not isinstance(last := discriminator.layers[-1], layers.Dense) or last.units != 1:
+    last = discriminator.layers[-1]
+    inner = last.layer if isinstance(last, layers.Wrapper) else last  # spectral normalisation is around it
+    if not isinstance(inner, layers.Dense) or inner.units != 1:
         raise UsageError(f"the discriminator must end in Dense(1), and ends in {type(last).__name__}")
     return discriminator.layers
 

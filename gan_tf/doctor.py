@@ -186,8 +186,8 @@ RULES = (
         memorises,
         "held-out images are to the discriminator {memorised:.0%} of the way from training images to fakes",
         "too few training images for a discriminator of this size: it knows them by heart",
-        "more images; augmentation that both real images and fakes go through; a smaller discriminator; noise on what "
-        "it sees; an earlier end",
+        "more images; augmentation that both real images and fakes go through, `--augment translation`, which is the "
+        "default below 5,000 pictures of your own; a smaller discriminator; noise on what it sees; an earlier end",
     ),
     Rule(
         "mode collapse",

@@ -7,7 +7,7 @@ Subfolders are classes, in the order of their names, as in Keras's `image_datase
 import hashlib
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,7 @@ from gan_tf.untrusted import read_arrays
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
 NAMED = 3  # files in a message; more are counted
+AT_A_TIME = 16  # things that a thread takes
 BAR = {"leave": False, "delay": 1.0}  # of tqdm: what takes less than a second shows none
 
 
@@ -66,14 +67,24 @@ def _printable(name: str) -> str:
     return name.encode(errors="backslashreplace").decode()  # names of files need not be text
 
 
+def in_threads(work: Callable, things: Sequence) -> Iterator:
+    """Yield what `work` returns for each thing, in their order.
+
+    A thread takes several at a time, because to hand a small file over takes longer than to read it.
+    """
+    parts = [things[i : i + AT_A_TIME] for i in range(0, len(things), AT_A_TIME)]
+    with ThreadPoolExecutor() as several:
+        for found in several.map(lambda part: [work(thing) for thing in part], parts):
+            yield from found
+
+
 def _look_into_folder(folder: Path) -> Source:
     found = list(_files(folder))
     links = [name for name, path in found if path.is_symlink()]
     paths = {name: path for name, path in found if not path.is_symlink()}
     bar = {"desc": "looking at files", "unit": "file", "disable": None} | BAR
-    with ThreadPoolExecutor() as several:
-        looked_at = tqdm(several.map(_picture_digest, paths.values()), total=len(paths), **bar)
-        digests = dict(zip(paths, looked_at, strict=True))
+    looked_at = tqdm(in_threads(_picture_digest, list(paths.values())), total=len(paths), **bar)
+    digests = dict(zip(paths, looked_at, strict=True))
 
     unusable = {name: reason for name, (digest, reason) in digests.items() if not digest and reason}
     others = [name for name, (digest, reason) in digests.items() if not digest and not reason]
@@ -112,10 +123,10 @@ def _files(folder: Path) -> Iterator[tuple[str, Path]]:
     for parent, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         linked = [name for name in folders if Path(parent, name).is_symlink()]
+        inside = Path(parent).relative_to(folder)
         for name in sorted((*files, *linked)):
             if not name.startswith("."):
-                path = Path(parent, name)
-                yield path.relative_to(folder).as_posix(), path
+                yield (inside / name).as_posix(), Path(parent, name)
 
 
 def _picture_digest(path: Path) -> tuple[str, str]:

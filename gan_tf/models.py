@@ -7,7 +7,6 @@ hidden layer: channels of a convolution, units of a dense layer.
 """
 
 import math
-from collections.abc import Callable
 
 import keras
 from keras import layers
@@ -76,6 +75,31 @@ class MinibatchStddev(layers.Layer):
         return keras.ops.concatenate([x, mean * keras.ops.ones_like(x[..., :1])], axis=-1)
 
 
+@keras.saving.register_keras_serializable(package="gan_tf")
+class LayerNormalization(layers.Layer):
+    """Subtracts an image's mean over all places and channels, divides by its deviation; a gain and an offset a channel.
+
+    Ba et al. 2016, in the form of the code of Gulrajani et al. 2017. A gradient penalty differentiates a gradient, and
+    the normalisation layers of Keras get that wrong, by a tenth in a small network: `tf.nn.moments`, which they use,
+    takes the mean for a constant within the variance, and only the first derivative does not depend on that. Batch
+    normalisation with `synchronized=True` computes its variance in another way, and gets it right.
+    """
+
+    def build(self, input_shape) -> None:
+        """Make gain and offset."""
+        self.gain = self.add_weight(name="gain", shape=(input_shape[-1],), initializer="ones")
+        self.offset = self.add_weight(name="offset", shape=(input_shape[-1],), initializer="zeros")
+
+    def call(self, x):
+        """Return float (batch, ..., channels) from the same; its statistics are in float32."""
+        axes = list(range(1, len(x.shape)))
+        centred = keras.ops.cast(x, keras.backend.result_type(x.dtype, "float32"))
+        centred = centred - keras.ops.mean(centred, axes, keepdims=True)
+        variance = keras.ops.mean(keras.ops.square(centred), axes, keepdims=True)
+        normal = keras.ops.cast(centred * keras.ops.rsqrt(variance + 1e-5), x.dtype)
+        return self.gain * normal + self.offset
+
+
 def dcgan_discriminator(
     widths: tuple[int, ...] = (64, 128),
     dropout: float = 0.3,
@@ -100,27 +124,27 @@ def dcgan_discriminator(
         minibatch_stddev: whether the last layer also sees how much the images of the batch differ.
         kernel: the size of the first two convolutions' kernels.
         slope: of the leaky ReLUs below zero, in [0, 1); the paper has 0.2.
-        normalization: "none"; "batch", as in the paper, not of the first layer, with which a logit depends on the whole
-            batch and a penalty is of no image alone; "layer" (Ba et al. 2016), over all of an image, which Gulrajani et
-            al. 2017, section 4, recommend with a penalty, not of the first layer either; or "spectral" (Miyato et al.
-            2018), of all layers with weights.
+        normalization: "none"; "batch", as in the paper, of what the convolutions give, but the first; then a logit
+            depends on the whole batch, and a gradient penalty is of no image alone; "layer", of the same, each image by
+            itself over all of its pixels and channels (Ba et al. 2016), which Gulrajani et al. 2017, section 4,
+            recommend with their penalty; "spectral", of all kernels (Miyato et al. 2018), see `gan_tf.spectral`.
     """
     _check_sizes(widths=widths, kernel=kernel)
-    spectral, normalized = _normalization(normalization)
     _check_share(dropout=dropout, input_noise=input_noise, slope=slope)
     _check_image_shape(image_shape)
     widths = widths + widths[-1:] * (doublings(image_shape[0]) - len(widths))
 
     hidden = []
     for i, width in enumerate(widths):  # 14x14, then 7x7, then 4x4
-        hidden.append(spectral(layers.Conv2D(width, kernel if i < 2 else 3, strides=2, padding="same")))
-        hidden += normalized() * (i > 0) + [layers.LeakyReLU(slope)]
+        hidden.append(layers.Conv2D(width, kernel if i < 2 else 3, strides=2, padding="same"))
+        hidden.append(layers.LeakyReLU(slope))
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
 
     noise = [layers.GaussianNoise(input_noise)] * (input_noise > 0)
     stddev = [MinibatchStddev()] * minibatch_stddev
-    logit = [layers.Flatten(), spectral(layers.Dense(1, dtype="float32"))]
-    return keras.Sequential([keras.Input(image_shape), *noise, *hidden, *stddev, *logit], name="discriminator")
+    logit = [layers.Flatten(), layers.Dense(1, dtype="float32")]
+    network = keras.Sequential([keras.Input(image_shape), *noise, *hidden, *stddev, *logit], name="discriminator")
+    return _normalized(network, normalization)
 
 
 def mlp_generator(
@@ -153,28 +177,37 @@ def mlp_discriminator(
     """Build the fully connected discriminator of the older tutorials, with a logit in place of a sigmoid.
 
     Goodfellow et al. 2014, section 5, with leaky ReLU and dropout in place of maxout. `dropout` is the share of units
-    dropped after each hidden layer, in [0, 1). `normalization` as in `dcgan_discriminator`.
+    dropped after each hidden layer, in [0, 1); `normalization` is as in `dcgan_discriminator`.
     """
     _check_sizes(widths=widths)
     _check_share(dropout=dropout)
-    spectral, normalized = _normalization(normalization)
 
     hidden = []
-    for i, width in enumerate(widths):
-        hidden += [spectral(layers.Dense(width)), *normalized() * (i > 0), layers.LeakyReLU(0.2)]
+    for width in widths:
+        hidden += [layers.Dense(width), layers.LeakyReLU(0.2)]
         hidden += [layers.Dropout(dropout)] * (dropout > 0)
 
-    logit = spectral(layers.Dense(1, dtype="float32"))
-    return keras.Sequential([keras.Input(image_shape), layers.Flatten(), *hidden, logit], name="discriminator")
+    logit = layers.Dense(1, dtype="float32")
+    network = keras.Sequential([keras.Input(image_shape), layers.Flatten(), *hidden, logit], name="discriminator")
+    return _normalized(network, normalization)
 
 
-def _normalization(name: str) -> tuple[Callable, Callable]:
-    """Return what goes around a layer with weights, and what makes a list of the layers that come after one."""
-    if name not in NORMALIZATIONS:
-        raise UsageError(f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {name!r}")
-    after = {"batch": layers.BatchNormalization, "layer": lambda: layers.GroupNormalization(groups=1)}
-    around = SpectralNormalization if name == "spectral" else lambda layer: layer
-    return around, lambda: [after[name]()] if name in after else []
+def _normalized(network: keras.Sequential, kind: str) -> keras.Sequential:
+    """Return a discriminator with normalisation after its layers with weights but the first and last, or in all."""
+    if kind not in NORMALIZATIONS:
+        raise UsageError(f"normalization must be one of {', '.join(NORMALIZATIONS)}, got {kind!r:.50}")
+    if kind == "none":
+        return network
+
+    weighted, parts = [layer for layer in network.layers if layer.weights], []
+    for old in network.layers:
+        after = kind in ("batch", "layer") and old in weighted[1:-1]
+        without = {"use_bias": False} if after and kind == "batch" else {}  # batch normalisation has one of its own
+        layer = type(old).from_config(old.get_config() | without)
+        parts.append(SpectralNormalization(layer) if kind == "spectral" and old in weighted else layer)
+        if after:
+            parts.append(layers.BatchNormalization(synchronized=True) if kind == "batch" else LayerNormalization())
+    return keras.Sequential([keras.Input(network.input_shape[1:]), *parts], name=network.name)
 
 
 def _check_sizes(widths: tuple[int, ...] = (), **sizes: int) -> None:

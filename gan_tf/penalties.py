@@ -10,6 +10,9 @@ That gradient is each image's own only where D judges each image by itself. Thro
 normalisation in D an image also moves the logits of all others: then the penalty is of a mixture of them (Gulrajani et
 al. 2017, section 4, recommend layer normalisation for that reason). Augmentation must be differentiable, as those of
 `gan_tf.augment` are; the gradient is by the image before it.
+
+What is differentiated twice is wrong through Keras's normalisation layers, see `models.LayerNormalization`; those that
+`models` puts into its discriminators are right.
 """
 
 from collections.abc import Callable

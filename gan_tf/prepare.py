@@ -7,7 +7,6 @@ import json
 import os
 import shutil
 import warnings
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +17,7 @@ from tqdm import tqdm
 from gan_tf import UsageError, datasets
 from gan_tf.datasets import DataError, Dataset
 from gan_tf.files import one_line, write_json, write_whole
-from gan_tf.folders import BAR, Source, look, names_of
+from gan_tf.folders import BAR, Source, in_threads, look, names_of
 from gan_tf.resize import fitted, is_grey
 from gan_tf.sizes import SIZES, check_size
 
@@ -195,8 +194,7 @@ def _settled(source: Source, asked: Request) -> tuple[Source, Shape]:
             return one_line(error)
 
     numbers = range(len(source.names))
-    with ThreadPoolExecutor() as several:
-        headers = list(tqdm(several.map(header, numbers), "reading headers", len(numbers), unit="picture", **BAR))
+    headers = list(tqdm(in_threads(header, numbers), "reading headers", len(numbers), unit="picture", **BAR))
     there = len(headers) + len(source.unusable)
     _note_unusable(source, {i: found for i, found in enumerate(headers) if isinstance(found, str)}, there)
     kept = [i for i, found in enumerate(headers) if not isinstance(found, str)]
@@ -239,10 +237,10 @@ def _store(source: Source, shape: Shape, seed: int, making: Path) -> None:
         except Exception as error:  # Pillow raises many kinds
             return one_line(error)
 
-    with ThreadPoolExecutor() as several, tqdm(total=full[0], desc="preparing", unit="picture", **BAR) as bar:
+    with tqdm(total=full[0], desc="preparing", unit="picture", **BAR) as bar:
         for start in range(0, full[0], AHEAD):
             rows = range(start, min(start + AHEAD, full[0]))
-            for i, found in zip(rows, several.map(decode, rows), strict=True):
+            for i, found in zip(rows, in_threads(decode, rows), strict=True):
                 if isinstance(found, str):
                     damaged[i] = found
                 else:
@@ -286,8 +284,8 @@ def split(count: int, labels: np.ndarray | None, seed: int) -> tuple[np.ndarray,
     order = np.random.default_rng(seed).permutation(count)
     size = max(FEWEST_HELD_OUT, round(HELD_OUT * count))
     place = np.empty(count)  # of each row in its class's order, from 0 to 1
-    for label in [None] if labels is None else np.unique(labels):
-        rows = order if label is None else order[labels[order] == label]
+    by_class = order if labels is None else order[np.argsort(labels[order], kind="stable")]
+    for rows in [order] if labels is None else np.split(by_class, np.cumsum(np.bincount(labels))):
         place[rows] = (np.arange(len(rows)) + 0.5) / len(rows) if len(rows) > 1 else np.inf
     last = order[np.argsort(place[order], kind="stable")]
     if not np.isfinite(place[last[:size]]).all():

@@ -102,10 +102,11 @@ def stages(network: keras.Model) -> list[Stage]:
         raise UsageError(f"only a keras.Sequential can be drawn, got {type(network).__name__}")
     found, before = [], []
     for layer in network.layers:
+        inner = layer.layer if isinstance(layer, layers.Wrapper) else layer
         if isinstance(layer, layers.Reshape):
             found[-1] = found[-1]._replace(shape=layer.output.shape[1:])
-        elif isinstance(layer, layers.Dense | layers.Conv2D | layers.Conv2DTranspose):
-            activation = keras.activations.serialize(layer.activation)
+        elif isinstance(inner, layers.Dense | layers.Conv2D | layers.Conv2DTranspose):
+            activation = keras.activations.serialize(inner.activation)
             rest = [] if activation == "linear" else [{"relu": "ReLU"}.get(activation, activation)]
             found.append(Stage(",\n".join([*before, in_words(layer)]), rest, layer.output.shape[1:]))
             before = []
@@ -118,6 +119,9 @@ def stages(network: keras.Model) -> list[Stage]:
 
 def in_words(layer: layers.Layer) -> str:
     """Name a layer as people do."""
+    if isinstance(layer, layers.Wrapper):
+        around = layer.__class__.__name__.replace("SpectralNormalization", "spectral norm").lower()
+        return f"{in_words(layer.layer)},\n{around}"
     if isinstance(layer, layers.Conv2D | layers.Conv2DTranspose):
         kind = "transposed conv" if isinstance(layer, layers.Conv2DTranspose) else "conv"
         height, width = layer.kernel_size
@@ -136,7 +140,9 @@ def in_words(layer: layers.Layer) -> str:
             return f"noise {layer.stddev:g}"
         case layers.Activation():
             return keras.activations.serialize(layer.activation)
-    return layer.__class__.__name__.replace("MinibatchStddev", "minibatch stddev").lower()
+    words = {"MinibatchStddev": "minibatch stddev", "LayerNormalization": "layer norm"}
+    name = layer.__class__.__name__
+    return words.get(name, name.lower())
 
 
 def _draw(axes: plt.Axes, network: keras.Model, colour: str, ends: tuple[str, str], longest: int) -> None:

@@ -1,80 +1,106 @@
-"""Spectral normalisation: a layer computes with its kernel over the largest singular value, and keeps the kernel."""
+"""Spectral normalisation: a layer computes with its kernel W over σ, W's largest singular value.
+
+Miyato et al. 2018, *Spectral Normalization for Generative Adversarial Networks*, section 2.1 and algorithm 1. Where
+each layer of a discriminator is normalised and each activation is 1-Lipschitz, as leaky ReLUs are, so is D with dense
+layers. W of a convolution is taken as a matrix of (all else, output channels): D's slope is bounded there, too, though
+not by 1, for the σ of that matrix is not the one of the convolution, which looks at each pixel several times.
+"""
 
 import keras
-from keras import layers, ops
+import tensorflow as tf
+from keras import layers
 
 from gan_tf import UsageError
 
-LINEAR = (layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D)
+AT_FIRST = 50  # power iterations on the kernel that a new layer has
+SMALLEST = 1e-12  # of a length that is divided by
+
 TRANSPOSED = (layers.Conv1DTranspose, layers.Conv2DTranspose, layers.Conv3DTranspose)
-STARTING_ITERATIONS = 100  # a new kernel has several singular values close to the largest
-SMALLEST = 1e-12  # keeps a kernel of zeros from being divided by 0
+KINDS = (layers.Dense, layers.Conv1D, layers.Conv2D, layers.Conv3D, *TRANSPOSED)
 
 
 @keras.saving.register_keras_serializable(package="gan_tf")
 class SpectralNormalization(layers.Wrapper):
-    """Wraps a layer so that it computes with W / σ(W), where σ is the largest singular value of its kernel W.
+    """A dense layer or a convolution that computes with W / σ in place of its kernel W.
 
-    Miyato et al. 2018, section 2.1 and algorithm 1. W is seen as a matrix of one row for each output channel. σ = uᵀWv,
-    with u and v from one step of the power iteration in each call in training, as in the authors' code; in the gradient
-    both are constants, and σ is not (equation 12). The estimate is never above σ, and a few percent below it while two
-    singular values are close and the kernel moves. Then no input grows in length, whatever its direction, by more than
-    a factor of 1 (in a convolution: as the kernel is a matrix, which is not the convolution's own largest factor).
+    σ = uᵀ W v, W as (outputs, inputs), for two unit vectors of a power iteration: from u, which the layer keeps and
+    saves, to v, to the next u. A new layer makes 50 iterations on its initial kernel; then each forward pass in
+    training makes one, as in the authors' code: in a step of a GAN for the real images, for the fakes, for a penalty's
+    images, and again in the generator's step. A pass out of training makes one, too, and does not keep it. The gradient
+    goes through σ, with u and v held fixed: (E[δ hᵀ] - λ u vᵀ) / σ, equation 12 of the paper. All of that is in the
+    precision of the kernel, float32, whatever the layer computes in.
 
-    Keras's layer of this name writes W / σ into the kernel in every call, so that the optimizer's momentum belongs to
-    a kernel that is gone, and on several replicas it fails. This one divides the layer's *input* by σ, which is the
-    same, for the layer is linear: W (x / σ) + b = (W / σ) x + b. It changes nothing but `u`.
+    The kernel is what the optimizer made it: nothing else assigns it. `keras.layers.SpectralNormalization` writes W / σ
+    over W in each pass of training and differentiates as if σ were a constant.
 
     Args:
-        layer: dense or a convolution, also a transposed one, with a bias and an activation or without.
+        layer: whose kernel is normalised. Its bias is as it was.
+
+    Raises:
+        UsageError: it is no dense layer and no convolution, or has an activity regulariser, which would be lost.
     """
 
     def __init__(self, layer: layers.Layer, **options):
-        if not isinstance(layer, LINEAR + TRANSPOSED):
-            raise UsageError(f"spectral normalisation needs a dense layer or a convolution, got {type(layer).__name__}")
-        super().__init__(layer, **options)
+        if not isinstance(layer, KINDS):
+            raise UsageError(f"spectral normalisation is of Dense, Conv or ConvTranspose, got {layer!r:.60}")
+        if layer.activity_regularizer is not None:
+            raise UsageError(f"{layer.name} has an activity_regularizer; put it into a layer of its own")
+        super().__init__(layer, **options | {"dtype": layer.variable_dtype})
+        self.autocast = False  # the kernel is read as it is; the layer inside casts for itself
 
     def build(self, input_shape) -> None:
-        """Make the layer's weights and `u`, (output channels,), for which the power iteration runs a while."""
+        """Make the layer inside, and u from its kernel."""
         super().build(input_shape)
-        matrix = ops.cast(self._matrix(), "float32")
         self.u = self.add_weight(
             name="u",
-            shape=(matrix.shape[0],),
-            dtype="float32",
-            initializer=lambda shape, dtype: _start(matrix, shape, dtype),
+            shape=(self._matrix(self.layer.kernel).shape[-1],),
+            initializer=self._first_u,
             trainable=False,
-            aggregation="only_first_replica",  # on each of them the same
+            autocast=False,
+            aggregation="only_first_replica",  # all replicas have the same kernel, and compute the same u
         )
 
     def call(self, x, training: bool = False):
-        """Return what the layer makes of x with the kernel W / σ; in training, bring `u` a step closer."""
-        matrix = ops.cast(self._matrix(), "float32")
-        u, v = _power_iteration(ops.stop_gradient(matrix), ops.convert_to_tensor(self.u), 1)
+        """Return what the layer inside makes of x with W / σ."""
+        u, kernel = self._iterated(self.u)
         if training:
             self.u.assign(u)
-        sigma = ops.sum(u * ops.matmul(matrix, v)) + SMALLEST
-        return self.layer(x / ops.cast(sigma, x.dtype))
+        values = [(one, kernel if one is self.layer.kernel else one.value) for one in self.layer.variables]
+        with keras.StatelessScope(values):  # in which the layer's variables have these values
+            return self.layer(x)
 
     def compute_output_shape(self, input_shape):
-        """Return the layer's."""
+        """Return the shape that the layer inside makes."""
         return self.layer.compute_output_shape(input_shape)
 
-    def _matrix(self):
-        """Return the kernel as (output channels, all else)."""
-        kernel = ops.convert_to_tensor(self.layer.kernel)
-        axis = -2 if isinstance(self.layer, TRANSPOSED) else -1
-        kernel = ops.moveaxis(kernel, axis, 0)
-        return ops.reshape(kernel, (kernel.shape[0], -1))
+    def normalized_kernel(self) -> tf.Tensor:
+        """Return W / σ as a call out of training computes it, of the kernel's shape."""
+        return self._iterated(self.u)[1]
+
+    def _iterated(self, u) -> tuple[tf.Tensor, tf.Tensor]:
+        """Return the next u, and W / σ."""
+        kernel = tf.convert_to_tensor(self.layer.kernel)
+        matrix = self._matrix(kernel)
+        fixed = tf.stop_gradient(matrix)
+        v = _unit(tf.linalg.matvec(fixed, u))
+        u = _unit(tf.linalg.matvec(fixed, v, transpose_a=True))
+        sigma = tf.tensordot(v, tf.linalg.matvec(matrix, u), 1)
+        return u, kernel / tf.maximum(sigma, SMALLEST)
+
+    def _matrix(self, kernel) -> tf.Tensor:
+        """Return a kernel as a matrix with a column for each output."""
+        kernel = tf.convert_to_tensor(kernel)
+        if isinstance(self.layer, TRANSPOSED):  # (..., outputs, inputs)
+            kernel = tf.linalg.matrix_transpose(kernel)
+        return tf.reshape(kernel, [-1, kernel.shape[-1]])
+
+    def _first_u(self, shape, dtype) -> tf.Tensor:
+        u = _unit(tf.random.stateless_normal(shape, [0, 0], dtype=dtype))
+        for _ in range(AT_FIRST):
+            u, _ = self._iterated(u)
+        return u
 
 
-def _start(matrix, shape, dtype):
-    return _power_iteration(matrix, keras.random.normal(shape, dtype=dtype, seed=0), STARTING_ITERATIONS)[0]
-
-
-def _power_iteration(matrix, u, steps: int) -> tuple:
-    """Return estimates of the largest singular value's vectors, u (rows,) and v (columns,), each of length 1."""
-    for _ in range(steps):
-        v = ops.normalize(ops.matmul(u, matrix), axis=0, epsilon=SMALLEST)
-        u = ops.normalize(ops.matmul(matrix, v), axis=0, epsilon=SMALLEST)
-    return u, v
+def _unit(x: tf.Tensor) -> tf.Tensor:
+    """Return a vector of the same direction and of length 1; of length 0 where it has none."""
+    return x / tf.maximum(tf.norm(x), SMALLEST)

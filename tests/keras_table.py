@@ -19,7 +19,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from gan_tf import UsageError, augment, data, gan, losses, models
+from gan_tf import UsageError, augment, data, gan, losses, models, penalties
 from gan_tf.runs import devices, recipe
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "keras.md"
@@ -1186,6 +1186,25 @@ def smoothed():
         other = keras.saving.load_model(path / "a.keras", safe_mode=True)
     assert other.adversarial_loss == losses.smoothed(losses.minimax, 0.9) != losses.minimax
     assert same_next_step(model, other)
+
+
+@works(
+    SAVING,
+    "`penalties=[(penalties.r1, 0.5)]`, and `normalization=` of `models` (after `from gan_tf import gan, models`)",
+    "are found again",
+)
+def penalised():
+    network = models.mlp_discriminator((4, 4), normalization="spectral")
+    model = made(players=(models.mlp_generator(2, (4,)), network))
+    compiled(model, penalties=[(penalties.r1, 0.5), (penalties.gradient_penalty, 10.0)])
+    batch = np.random.default_rng(0).uniform(-1, 1, (4, 28, 28, 1)).astype(np.float32)
+    model.train_on_batch(batch)
+    with folder() as path, silent():
+        model.save(path / "a.keras")
+        other = keras.saving.load_model(path / "a.keras")
+    assert other.penalties == model.penalties
+    assert model.train_on_batch(batch) == other.train_on_batch(batch)
+    assert same(state(model), state(other))
 
 
 @works(SAVING, "`augment=augment.in_sequence(augment.translation, augment.cutout)`", "is found again")

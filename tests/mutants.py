@@ -53,7 +53,7 @@ SOURCE, FRONT, BENCHMARKS = "tests/test_source.py::", "tests/test_front.py::", "
 EVALUATOR, CHAPTERS, OWN = "tests/test_evaluator.py::", "tests/test_chapters.py::", "tests/test_mutants.py::"
 DIAGNOSTICS, DOCTOR = "tests/test_diagnostics.py::", "tests/test_doctor.py::"
 CONDITIONAL, CLASSES = "tests/test_conditional.py::", "tests/test_classes.py::"
-PENALTIES = "tests/test_penalties.py::"
+PENALTIES, SPECTRAL = "tests/test_penalties.py::", "tests/test_spectral.py::"
 AUGMENT, JUDGES = "tests/test_augment.py::", "tests/test_judges.py::"
 PREPARE = "tests/test_prepare.py::"
 
@@ -151,6 +151,35 @@ MUTANTS = (
         "loss + (1.0 - real_label) * tf.reduce_mean(fake_logits)",
         (f"{LOSSES}test_a_smoothed_cross_entropy_is_keras_s_with_that_label",),
         "only the label of real images is smoothed",
+    ),
+    # spectral normalisation
+    Mutant(
+        "gan_tf/spectral.py",
+        "sigma = tf.tensordot(v, tf.linalg.matvec(matrix, u), 1)",
+        "sigma = tf.tensordot(v, tf.linalg.matvec(fixed, u), 1)",
+        (f"{SPECTRAL}test_the_gradient_is_the_paper_s_formula",),
+        "the gradient goes through the largest singular value",
+    ),
+    Mutant(
+        "gan_tf/spectral.py",
+        "            self.u.assign(u)\n",
+        "            self.layer.kernel.assign(kernel)\n",
+        (f"{SPECTRAL}test_no_pass_moves_the_kernel_and_none_out_of_training_moves_u",),
+        "a forward pass leaves the kernel alone",
+    ),
+    Mutant(
+        "gan_tf/spectral.py",
+        "        if isinstance(self.layer, TRANSPOSED):  # (..., outputs, inputs)\n",
+        "        if False:\n",
+        (f"{SPECTRAL}test_the_largest_singular_value_is_1_to_a_hundredth[transposed]",),
+        "the matrix of a transposed convolution has its outputs as columns",
+    ),
+    Mutant(
+        "gan_tf/models.py",
+        "layers.BatchNormalization(synchronized=True)",
+        "layers.BatchNormalization()",
+        (f"{PENALTIES}test_these_are_what_the_discriminators_are_made_of",),
+        "a gradient of a gradient is right through a discriminator's batch normalisation",
     ),
     # penalties
     Mutant(
@@ -497,11 +526,18 @@ MUTANTS = (
         "two lots of samples are never mixed in one folder",
     ),
     Mutant(
+        "gan_tf/runs/pictures.py",
+        "        images = np.empty((count, 0))",
+        "        images = data.to_float(images) if images.dtype == np.uint8 else images",
+        (f"{CALLBACKS}test_scores_do_not_convert_images_all_at_once[GAN-converted0]",),
+        "held-out images are converted a few at a time while a run is scored",
+    ),
+    Mutant(
         "gan_tf/prepare.py",
-        'with FileLock(f"{place}.lock"):',
-        "if True:",
-        (f"{PREPARE}test_of_two_that_prepare_a_folder_at_once_one_waits_for_the_other",),
-        "of two that prepare a folder at once one waits for the other",
+        "for left in (making, place):",
+        "for left in (place,):",
+        (f"{PREPARE}test_what_a_kill_leaves_is_no_cache_and_goes[fitted]",),
+        "a folder is prepared anew where a killed process left it half made",
     ),
     Mutant(
         "gan_tf/prepare.py",
@@ -817,8 +853,8 @@ MUTANTS = (
     ),
     Mutant(
         "gan_tf/files.py",
-        'f".{secrets.token_hex(8)}.partial"',
-        '".one.partial"',
+        'partial = folder / f".{secrets.token_hex(8)}.partial"',
+        'partial = folder / ".one.partial"',
         (f"{FILES}test_of_two_writers_each_has_its_own_partial_file",),
         "of two writers each has its own partial file",
     ),

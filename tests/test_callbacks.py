@@ -245,6 +245,32 @@ def test_scores_before_every_so_many_steps_and_at_the_end(tmp_path):
     assert read_csv(tmp_path / "scores.csv")["frechet_distance"] == history.scores["frechet_distance"]
 
 
+class Translates(gan.GAN):
+    """A GAN whose fakes are made of the batch's images, and that keeps those."""
+
+    def generator_inputs(self, batch, seed):
+        self.shown = batch["images"]
+        return super().generator_inputs(batch, seed)
+
+
+@pytest.mark.parametrize(("kind", "converted"), [(gan.GAN, [250, 250, 100]), (Translates, [250, 250, 100, 600])])
+def test_scores_do_not_convert_images_all_at_once(kind, converted, monkeypatch):
+    """Unless the GAN makes its fakes of them: then it gets them in [-1, 1], and not as they lie on the disk."""
+    digits, found, to_float = data.load("digits").x_train[:600], {}, data.to_float
+    model, counts = kind(models.mlp_generator(8, (8,)), models.mlp_discriminator((4,))), []
+    monkeypatch.setattr(data, "to_float", lambda images: (counts.append(len(images)), to_float(images))[1])
+    for images in (digits, to_float(digits)):
+        scores = pictures.Scores(callbacks.History(SCHEDULE), {"images": images}, every=4, seed=0)
+        fakes = pictures.drawn(model, {"images": images}, 0)
+        found[images.dtype] = scores.real.features, fakes
+        if images is digits:
+            assert counts == converted
+    for ours, theirs in zip(*found.values(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    if kind is Translates:
+        np.testing.assert_array_equal(model.shown, to_float(digits))
+
+
 def test_beside_the_scores_stands_what_diagnostics_found_last():
     test = {"images": data.to_float(data.load("digits").x_test[:20])}
     history = callbacks.History(SCHEDULE)

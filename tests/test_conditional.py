@@ -224,7 +224,7 @@ def test_pictures_are_drawn_for_labels_in_columns(run):
     model, digits = runs.recipe.build(FEW), data.load("digits")
     batch, columns = training.shown_rows(training.Run(run, {}, FEW, digits, None, model), 50)
     np.testing.assert_array_equal(np.reshape(batch["labels"], (5, columns)), np.tile(np.arange(10), (5, 1)))
-    assert len(np.unique(batch["images"].numpy().reshape(50, -1), axis=0)) == 50
+    assert len(np.unique(np.reshape(batch["images"], (50, -1)), axis=0)) == 50
 
 
 def test_labels_of_a_dataset_that_has_none_cannot_be_learned(monkeypatch):
@@ -415,3 +415,13 @@ def test_a_damaged_shipped_generator_is_named(tmp_path, monkeypatch, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert "conditional.npz cannot be loaded" in line
     assert "install gan_tf again" in line
+
+
+@pytest.mark.parametrize("add", [conditional.projection, conditional.auxiliary])
+def test_a_spectrally_normalised_discriminator_takes_a_label_too(add):
+    """Miyato and Koyama 2018 have both. The logit's layer stays normalised."""
+    discriminator = models.dcgan_discriminator((2, 4), 0.0, normalization="spectral")
+    network = add(discriminator, 3)
+    x = tf.random.stateless_uniform((4, 28, 28, 1), [0, 0], -1, 1)
+    logit = network([x, tf.constant([0, 1, 2, 0])]) if add is conditional.projection else network(x)[0]
+    np.testing.assert_allclose(logit, discriminator(x), rtol=1e-5, atol=1e-6)  # rows begin at 0

@@ -11,6 +11,7 @@ import traces
 from gan_tf import Error, doctor
 from gan_tf.__main__ import main
 from gan_tf.files import read_csv, write_csv
+from gan_tf.runs import Settings, plan, recipe
 
 RECORDED = sorted(traces.TRACES.glob("*.csv"))
 HEALTHY = {"separation": 0.7, "memorised": 0.0, "generator_gradient": 0.4, "diversity": 0.95}
@@ -161,6 +162,13 @@ def test_the_report_has_symptom_cause_cure_and_chapter(tmp_path, capsys):
     ]
     assert max(map(len, text.splitlines())) <= 100
     assert (Path(__file__).parent.parent / doctor.CHAPTER).exists()
+
+
+def test_the_cure_for_knowing_images_by_heart_is_the_setting_that_there_is():
+    (finding,) = doctor.findings(table_of(separation=0.9, memorised=0.7))
+    assert "`--augment translation`" in finding.cure
+    assert f"below {plan.FEW_IMAGES:,} pictures of your own" in finding.cure
+    assert Settings(augment="translation").augment in recipe.AUGMENTATIONS
 
 
 def test_the_report_of_a_healthy_run_says_so(tmp_path, capsys):

@@ -80,3 +80,15 @@ def test_a_label_goes_in_in_three_ways_and_into_the_generator():
             patch.__class__.__name__ == "FancyArrowPatch" for patch in axes.patches
         )
         assert len(arrows) >= len(boxes) - 1  # all of them are connected
+
+
+@pytest.mark.parametrize(
+    ("normalization", "words"), [("batch", "batch norm"), ("layer", "layer norm"), ("spectral", "spectral norm")]
+)
+def test_a_normalisation_is_named(normalization, words):
+    """After the second layer of two, or around each."""
+    network = models.dcgan_discriminator((2, 4), normalization=normalization)
+    parts = schematics.stages(network)
+    assert [part.shape for part in parts] == [(14, 14, 2), (7, 7, 4), (1,)]
+    named = [words in "".join([part.layer, *part.rest]) for part in parts]
+    assert named == ([True] * 3 if normalization == "spectral" else [False, True, False])

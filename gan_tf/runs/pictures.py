@@ -22,9 +22,17 @@ SERIES = (39, 120_000)  # frame 39, the 40th, is due after so many images: those
 
 
 def drawn(model: gan.GAN, batch: gan.Batch, seed: int) -> np.ndarray:
-    """Draw the averaged generator's images for a batch, uint8, from the same noise at every step of the training."""
-    inputs = model.generator_inputs(batch, gan.fold([seed, 0], "pictures"))
-    count = len(batch["images"])
+    """Draw the averaged generator's images for a batch, uint8, from the same noise at every step of the training.
+
+    The batch's images may be uint8, however many they are: a GAN that does not look at them to make fakes, as `gan.GAN`
+    does not, is told their number alone. Another one gets float32 in [-1, 1].
+    """
+    images, count = batch["images"], len(batch["images"])
+    if type(model).generator_inputs is gan.GAN.generator_inputs:
+        images = np.empty((count, 0))
+    elif images.dtype == np.uint8:
+        images = data.to_float(images)
+    inputs = model.generator_inputs(batch | {"images": images}, gan.fold([seed, 0], "pictures"))
     parts = [tf.nest.map_structure(lambda x, i=i: x[i : i + 500], inputs) for i in range(0, count, 500)]
     return np.concatenate([data.to_uint8(model.ema_generator(part, training=False)) for part in parts])
 
@@ -93,7 +101,8 @@ class Scores(Counting):
 
     Args:
         history: keeps the scores; comes before this one in the list. Its folder gets scores.csv and tensorboard/.
-        batch: the real images, and labels where the GAN is served any: a fake is drawn for each row.
+        batch: the real images, uint8 or in [-1, 1], and labels where the GAN is served any: a fake is drawn for each
+            row.
         every: steps from one evaluation to the next.
         seed: of the noise, the same for each evaluation.
         signals: may cut an evaluation short; it is made up for when the training goes on.
@@ -113,7 +122,8 @@ class Scores(Counting):
         self.history, self.batch, self.every, self.seed = history, batch, every, seed
         self.signals = signals or Signals()
         self.evaluator = judge or evaluator.Evaluator()
-        self.real = self.evaluator.extract(data.to_uint8(batch["images"]))
+        real = batch["images"]
+        self.real = self.evaluator.extract(real if real.dtype == np.uint8 else data.to_uint8(real))
         self.writer = tensorboard_writer(history.folder)
 
     def on_train_begin(self, logs=None):

@@ -216,9 +216,9 @@ def shown_by(run: Run, history: History, evaluate_every: int | None, signals: Si
 
 
 def rows(run: Run, part: str, chosen: slice | np.ndarray) -> gan.Batch:
-    """Return rows of a part of the dataset, "train" or "test", as a batch."""
+    """Return rows of a part of the dataset, "train" or "test", as a batch, but with images uint8 as they lie there."""
     images, labels = run.dataset.rows(part, chosen)
-    return {"images": data.to_float(images)} | ({"labels": tf.constant(labels)} if run.model.labelled else {})
+    return {"images": images} | ({"labels": tf.constant(labels)} if run.model.labelled else {})
 
 
 def shown_rows(run: Run, count: int) -> tuple[gan.Batch, int | None]:
