@@ -55,7 +55,7 @@ notebooks: $(READY)  ## execute every chapter, store its outputs, and write the 
 	@$(BIN)/python notebooks/execute.py
 	@$(BIN)/python notebooks/table.py
 
-bench: $(READY)  ## measure speed, growth, kills and time to quality, into benchmarks/RESULTS.md (about four hours)
+bench: $(READY)  ## measure speed, growth, kills and time to quality, into benchmarks/RESULTS.md (about eight hours)
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/waits.py
 	$(BIN)/python benchmarks/kills.py
