@@ -373,6 +373,26 @@ def few_table() -> str:
     return "\n".join(lines)
 
 
+CRITIC_ROWS = {  # of benchmarks/wasserstein.csv: what the table of chapter 07 calls them
+    "penalty": "a penalised critic",
+    "clipping": "a clipped critic",
+    "non_saturating": "a discriminator, non-saturating",
+}
+
+
+def critic_table() -> str:
+    """Return chapter 07's table of how a loss goes with the Fréchet distance, from benchmarks/wasserstein.csv."""
+    columns = {"rho": ("rank correlation", ".2f"), "rho_second_half": ("in the second half", ".2f")}
+    columns |= {"rho_with_time": ("of the steps alone", ".2f"), "frechet_last": ("distance at the end", ".0f")}
+    lines = [f"| the loss of | seeds | {' | '.join(head for head, _ in columns.values())} |"]
+    lines.append("| --- " * (2 + len(columns)) + "|")
+    for name, what in CRITIC_ROWS.items():
+        own = [row for row in benchmark("wasserstein") if row["name"] == name]
+        cells = [_median_and_range([row[column] for row in own], shape) for column, (_, shape) in columns.items()]
+        lines.append(f"| {what} | {len(own)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
 TABLES = {  # how a table starts and ends, and what it is today
     r"^\| what is changed \|.*(?:\n\|.*)*": recipe_table,
     r"^\| what is changed on the ring \|.*(?:\n\|.*)*": ring_table,
@@ -386,6 +406,7 @@ TABLES = {  # how a table starts and ends, and what it is today
     r"^\| what is trained on stacked digits \|.*(?:\n\|.*)*": stack_table,
     r'^STACKED = """[^"]*"""': stack_seeds,
     r"^\| trained on \|.*(?:\n\|.*)*": few_table,
+    r"^\| the loss of \|.*(?:\n\|.*)*": critic_table,
 }
 
 

@@ -16,6 +16,7 @@ LONGEST_FIRST = (
     "notebooks/25_your_own_pictures.ipynb",
     "notebooks/09_conditional.ipynb",
     "notebooks/06_when_gans_fail.ipynb",
+    "notebooks/07_wasserstein.ipynb",
     "notebooks/03_the_train_step.ipynb",
     "notebooks/01_the_adversarial_idea.ipynb",
     "tests/test_devices.py",

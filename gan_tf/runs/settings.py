@@ -91,7 +91,8 @@ class Settings:
     loss: str = setting(
         "non_saturating",
         "the adversarial loss",
-        choices=("non_saturating", "minimax", "least_squares", "hinge", "wasserstein", "relativistic"),
+        # Wasserstein's is not among them: without a penalty its critic has no bound.
+        choices=("non_saturating", "minimax", "least_squares", "hinge", "relativistic"),
     )
     generator_learning_rate: float | None = setting(
         None, "of the generator's Adam", below=1, of_model={"dcgan": 2e-3, "mlp": 2e-4}
