@@ -310,7 +310,7 @@ def stabiliser_table() -> str:
     lines = [f"| what is changed at equal seconds | seeds | steps | {heads} | beside plain |", "| --- " * 8 + "|"]
     plain = [float(row["frechet"]) for row in rows if row["name"] == "plain"]
     for name, (what, _) in STABILISER_ROWS.items():
-        own = [row for row in rows if row["name"] == name]
+        own = [each for each in rows if each["name"] == name]
         if own:
             cells = [_median_and_range([row[column] for row in own], shape) for column, (_, shape) in columns.items()]
             distances = [float(row["frechet"]) for row in own]
@@ -338,7 +338,7 @@ def stack_table() -> str:
     heads = " | ".join(head for head, _ in columns.values())
     lines = [f"| what is trained on stacked digits | {heads} |", "| --- " * 5 + "|"]
     for name, what in STACK_ROWS.items():
-        own = [row for row in rows if row["name"] == name]
+        own = [each for each in rows if each["name"] == name]
         if own:
             cells = [_median_and_range([row[column] for row in own], shape) for column, (_, shape) in columns.items()]
             lines.append(f"| {what} | {' | '.join(cells)} |")

@@ -12,6 +12,7 @@ import pytest
 import stabilisers
 import stacks
 import tensorflow as tf
+from scipy.stats import mannwhitneyu
 
 
 def rows_of(name: str) -> list[dict[str, str]]:
@@ -137,3 +138,121 @@ def test_the_tables_of_chapter_08_are_those_of_the_benchmarks():
     plain = [float(row["frechet"]) for row in rows_of("stabilisers") if row["name"] == "plain"]
     told = f"{statistics.median(plain):.1f} ({min(plain):.1f} to {max(plain):.1f})"
     assert f"| nothing: *plain* | {len(plain)} | 2,000 | {told} |" in table
+
+
+def text_of_08() -> str:
+    (path,) = (path for path in chapters.CHAPTERS if path.stem.startswith("08_"))
+    return "\n".join(cell.source for cell in chapters.read(path).cells if cell.cell_type == "markdown")
+
+
+def seeds_of(benchmark: str, column: str) -> dict[str, list[float]]:
+    """Return the column of a benchmark, seed by seed, by the rows' names."""
+    found = {}
+    for row in rows_of(benchmark):
+        found.setdefault(row["name"], []).append(float(row[column]))
+    return found
+
+
+def test_what_chapter_08_says_of_digits_is_in_the_benchmark():
+    distance, text = seeds_of("stabilisers", "frechet"), text_of_08()
+    plain = distance["plain"]
+    assert {name: len(own) for name, own in distance.items()} == dict.fromkeys(stabilisers.VARIANTS, 3)
+    told = {name: stabilisers.verdict(own, plain) for name, own in distance.items() if name != "plain"}
+    level = {name for name, verdict in told.items() if verdict == "within the spread"}
+    assert level == {"least-squares", "hinge", "spectral", "noise", "smoothing", "recipe"}
+    assert "better" not in told.values()
+    assert f"are level with it, {len(told) - len(level)} are worse" in text
+    medians = {name: statistics.median(own) for name, own in distance.items()}
+    assert max(medians["hinge"], medians["smoothing"]) < medians["plain"]
+
+    near = {name for name, verdict in told.items() if verdict == "worse" and min(distance[name]) < 1.15 * max(plain)}
+    assert near == {"one-rate", "r1-1", "r1-0.1"}
+    clear = min(min(distance[name]) for name in set(told) - level - near)
+    assert f"plain's worst seed, {max(plain):.0f}. The rest are clear, at {clear:.0f} and more." in text
+    for name in near:
+        assert f"({min(distance[name]):.0f} to {max(distance[name]):.0f})" in text
+
+
+def test_what_chapter_08_says_of_averages_and_early_looks_is_in_the_benchmark():
+    distance, last = seeds_of("stabilisers", "frechet"), seeds_of("stabilisers", "frechet_last")
+    for name, own in distance.items():
+        assert {a < b for a, b in zip(own, last[name], strict=True)} == {name != "wgan-gp-5"}
+    ratio = statistics.median(b / a for a, b in zip(distance["plain"], last["plain"], strict=True))
+    assert ratio == pytest.approx(2, abs=0.05)
+    ends = [statistics.median(each["plain"]) for each in (distance, last)]
+    assert f"Plain ends at {ends[0]:.0f} with it and at {ends[1]:.0f} with the last weights" in text_of_08()
+
+    early = seeds_of("stabilisers", "frechet_early")
+    assert f"here it's {early['wgan-gp'][0]:.0f} against {early['plain'][0]:.0f}, on MNIST" in text_of_08()
+    assert statistics.median(distance["wgan-gp"]) / statistics.median(distance["plain"]) == pytest.approx(3, abs=0.1)
+
+
+def test_what_chapter_08_says_of_rates_and_penalties_is_in_the_benchmark():
+    medians = {name: statistics.median(own) for name, own in seeds_of("stabilisers", "frechet").items()}
+    text, told = text_of_08(), {name: f"{median:.0f}" for name, median in medians.items()}
+    assert f"R1 with γ = 0.1 or 1 ends at {told['r1-0.1']} and {told['r1-1']}" in text
+    assert f"γ = 10 is too much here ({told['r1-10']})" in text
+    assert f"Dropout ({told['dropout']}), batch norm in D ({told['batch-norm']}) and DiffAugment" in text
+    assert f"DiffAugment ({told['diffaugment']})" in text
+    assert f"{told['relativistic']} with them and at {told['relativistic-double']} with doubled rates" in text
+    assert f"WGAN-GP at {told['wgan-gp']} and {told['wgan-gp-double']}." in text
+    assert f"nowhere yet ({told['wgan-gp-5']})" in text
+    costs = seeds_of("stabilisers", "step_cost")
+    for name in ("r1-0.1", "r1-1", "r1-10"):
+        assert costs[name][0] == pytest.approx(1.4, abs=0.05)
+    for name in ("relativistic-r1-r2", "relativistic-r1-r2-0.1"):
+        assert costs[name][0] == pytest.approx(1.9, abs=0.05)
+
+
+def games_of_08() -> dict[tuple[str, str, str], tuple[np.ndarray, np.ndarray]]:
+    """Return the last and the averaged divergences of each game, in thousandths, by name, rate and schedule."""
+    found = {}
+    for row in rows_of("density"):
+        key = row["name"], row["rate"], row["schedule"]
+        found.setdefault(key, []).append((1000 * float(row["js"]), 1000 * float(row["js_averaged"])))
+    return {key: tuple(np.transpose(own)) for key, own in found.items()}
+
+
+def test_what_chapter_08_says_of_averages_on_the_line_is_in_the_benchmark():
+    games, text = games_of_08(), text_of_08()
+    assert {len(last) for last, _ in games.values()} == {16}
+    last, averaged = (np.median(each) for each in games["hinge", "0.004", "constant"])
+    falling = np.median(games["hinge", "0.004", "falling"][0])
+    assert averaged < 0.1 * last
+    assert f"hinge shakes at {last:.1f} thousandths" in text
+    assert f"gone in the average: {averaged:.2f}." in text
+    assert falling / last == pytest.approx(1 / 3, abs=0.03)
+    best = {"logistic": "0.004", "hinge": "0.004", "pairs": "0.004", "wasserstein-one-sided": "0.004"}
+    best |= {"logistic-r1": "0.001", "hinge-r1": "0.004", "pairs-r1": "0.001"}
+    factors = []
+    for name, rate in best.items():
+        ends = [np.median(each) for each in games[name, rate, "constant"]]
+        factors.append(ends[0] / ends[1])
+        assert ends[1] < np.median(games[name, rate, "falling"][0])
+    assert (min(factors), max(factors)) == (pytest.approx(4, abs=0.5), pytest.approx(26, abs=0.5))
+    slow = [np.median(each) for each in games["hinge", "0.001", "constant"]]
+    assert slow == pytest.approx([2.2, 2.2], abs=0.06)
+
+
+def test_what_chapter_08_says_of_the_order_of_games_is_in_the_benchmark():
+    games, text = games_of_08(), text_of_08()
+    averaged = {(name, rate): own[1] for (name, rate, schedule), own in games.items() if schedule == "constant"}
+    near = [averaged[name, "0.004"] for name in ("logistic", "hinge", "pairs", "wasserstein-one-sided")]
+    chances = [mannwhitneyu(one, two).pvalue for i, one in enumerate(near) for two in near[:i]]
+    assert min(chances) > 0.05
+    for one, two, told in (
+        (("logistic", "0.004"), ("hinge", "0.004"), "0.11"),
+        (("pairs", "0.004"), ("pairs-r1", "0.001"), "0.009"),
+        (("logistic", "0.004"), ("logistic-r1", "0.001"), "0.03"),
+        (("hinge", "0.004"), ("hinge-r1", "0.004"), "0.95"),
+    ):
+        digits = len(told) - 2
+        assert f"{mannwhitneyu(averaged[one], averaged[two]).pvalue:.{digits}f}" == told
+        assert f"(p = {told}" in text or f"p = {told})" in text
+    last = [games[name, "0.004", "constant"][0] for name in ("logistic", "hinge")]
+    assert f"{mannwhitneyu(*last).pvalue:.2f}" == "0.03"
+    assert [np.sum(averaged[name, "0.004"] > 20) for name in ("logistic", "hinge")] == [3, 0]
+    for rate in ("0.001", "0.004", "0.016"):
+        others = [np.median(averaged[name, "0.004"]) for name in ("logistic", "hinge", "pairs")]
+        assert np.median(averaged["least-squares", rate]) > 10 * max(others)
+        assert np.median(averaged["wasserstein", rate]) > 300
