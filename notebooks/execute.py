@@ -346,7 +346,7 @@ def stack_table() -> str:
 
 
 def stack_seeds() -> str:
-    """Return the lines of chapter 08 that hold each seed: modes found, percent on a mode, 100 times the KL, as a:b:c.
+    """Return the lines of chapter 08 that hold each seed: modes found, percent on a mode, 1,000 times the KL, as a:b:c.
 
     Of the rows that its figure and its tests show.
     """
@@ -355,8 +355,7 @@ def stack_seeds() -> str:
     for name in STACK_ROWS:
         own = [row for row in rows if row["name"] == name and name not in others]
         if own:
-            percent = [[round(100 * float(row[column])) for column in ("on_mode", "kl")] for row in own]
-            seeds = [f"{row['modes']}:{on_mode}:{kl}" for row, (on_mode, kl) in zip(own, percent, strict=True)]
+            seeds = [f"{row['modes']}:{100 * float(row['on_mode']):.0f}:{1000 * float(row['kl']):.0f}" for row in own]
             lines.append(f"{name:16}{' '.join(seeds)}")
     return "\n".join(['STACKED = """', *lines, '"""'])
 

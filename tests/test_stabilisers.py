@@ -256,3 +256,57 @@ def test_what_chapter_08_says_of_the_order_of_games_is_in_the_benchmark():
         others = [np.median(averaged[name, "0.004"]) for name in ("logistic", "hinge", "pairs")]
         assert np.median(averaged["least-squares", rate]) > 10 * max(others)
         assert np.median(averaged["wasserstein", rate]) > 300
+
+
+CELLS_OF_STACKS, GAMMAS_OF_STACKS = ("r1", "r1-r2", "pairs-r1", "pairs-r1-r2"), ("0.01", "0.1", "1", "10")
+
+
+def kl_of_stacks() -> dict[str, list[float]]:
+    """Return the KLs of benchmarks/stacks.csv as the chapter has them, in thousandths of a nat: so come its ties."""
+    return {name: [round(1000 * value) / 1000 for value in own] for name, own in seeds_of("stacks", "kl").items()}
+
+
+def chance(one: list[float], two: list[float]) -> float:
+    return mannwhitneyu(one, two).pvalue
+
+
+def test_what_chapter_08_says_of_pairs_is_in_the_benchmark():
+    kl, text = kl_of_stacks(), text_of_08()
+    rows = {f"{cell}-{gamma}" for cell in CELLS_OF_STACKS for gamma in GAMMAS_OF_STACKS}
+    assert rows | set(stacks.CONTROLS) | {"none", "pairs", "broken", "broken-none"} <= set(kl)
+    assert {len(own) for own in kl.values()} == {len(stacks.SEEDS)}
+    median = {name: statistics.median(own) for name, own in kl.items()}
+    for own, other in (("pairs-r1-1", "r1-1"), ("pairs-r1-r2-1", "r1-r2-1")):
+        p = chance(kl[own], kl[other])
+        assert f"from {median[other]:.2f} to {median[own]:.2f} (p = {p:.3f})" in text
+        assert median[own] < median[other]
+        assert 0.03 < p < 0.1  # at the edge of chance
+    for own, other in (("pairs-r1-0.01", "r1-0.01"), ("pairs-r1-r2-0.01", "r1-r2-0.01"), ("pairs", "none")):
+        p = chance(kl[own], kl[other])
+        assert f"from {median[other]:.2f} to {median[own]:.2f} (p = {p:.3f})" in text
+        assert median[own] > median[other]
+        assert p < 0.01
+    for cell in ("r1", "r1-r2"):
+        assert max(GAMMAS_OF_STACKS, key=lambda gamma, cell=cell: median[f"{cell}-{gamma}"]) == "1"
+
+
+def test_what_chapter_08_says_of_penalties_on_stacks_is_in_the_benchmark():
+    touched, on_mode, kl = seeds_of("stacks", "touched"), seeds_of("stacks", "on_mode"), kl_of_stacks()
+    for gamma in GAMMAS_OF_STACKS:
+        assert chance(kl[f"r1-r2-{gamma}"], kl[f"r1-{gamma}"]) > 0.05
+        assert chance(kl[f"pairs-r1-r2-{gamma}"], kl[f"pairs-r1-{gamma}"]) > 0.05
+        assert min(touched[f"r1-{gamma}"]) > 90
+        assert min(on_mode[f"r1-{gamma}"]) > max(on_mode["gaussian"])
+    behind, apart = [], []
+    for cell in CELLS_OF_STACKS:
+        gamma = min(GAMMAS_OF_STACKS, key=lambda gamma, cell=cell: statistics.median(kl[f"{cell}-{gamma}"]))
+        best, p = statistics.median(kl[f"{cell}-{gamma}"]), chance(kl[f"{cell}-{gamma}"], kl["none"])
+        assert f"at {best:.2f} (γ = {gamma}, p = {p:.3f})" in text_of_08()
+        behind.append(best > statistics.median(kl["none"]))
+        apart.append(p < 0.05)
+    assert behind == [False, False, True, True]
+    assert apart == [False, False, True, False]
+    for name in ("broken", "broken-none"):
+        assert min(kl[name]) > max(kl["gaussian"])
+        assert max(on_mode[name]) < min(on_mode["gaussian"])
+    assert chance(kl["broken"], kl["broken-none"]) > 0.05
