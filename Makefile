@@ -55,7 +55,7 @@ notebooks: $(READY)  ## execute every chapter, store its outputs, and write the 
 	@$(BIN)/python notebooks/execute.py
 	@$(BIN)/python notebooks/table.py
 
-bench: $(READY)  ## measure speed, growth, kills and time to quality, into benchmarks/RESULTS.md (about four hours)
+bench: $(READY)  ## measure speed, growth, kills and time to quality, into benchmarks/RESULTS.md (about eight hours)
 	$(BIN)/python benchmarks/train_step.py
 	$(BIN)/python benchmarks/waits.py
 	$(BIN)/python benchmarks/kills.py
@@ -66,6 +66,9 @@ bench: $(READY)  ## measure speed, growth, kills and time to quality, into bench
 	$(BIN)/python benchmarks/ring.py
 	$(BIN)/python benchmarks/conditional.py
 	$(BIN)/python benchmarks/wasserstein.py
+	$(BIN)/python benchmarks/density.py
+	$(BIN)/python benchmarks/stabilisers.py
+	$(BIN)/python benchmarks/stacks.py
 	$(BIN)/python benchmarks/few.py
 	$(BIN)/python benchmarks/traces.py
 	$(BIN)/python benchmarks/time_to_quality.py

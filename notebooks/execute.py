@@ -2,7 +2,8 @@
 
 Metadata is what JupyterLab itself would write, no more, so that a second run gives a small diff and looking at a
 chapter does not ask to save it. The first code cell gets the repository's address from pyproject.toml, the title cell
-links to the chapters before and after, and the tables of chapters 04, 06 and 09 get their numbers from benchmarks/.
+links to the chapters before and after, and the tables of chapters 04, 06, 08, 09 and 25 get their numbers from
+benchmarks/.
 """
 
 import csv
@@ -98,6 +99,58 @@ LABEL_ROWS = {  # of benchmarks/conditional.csv, as chapter 09 names them: in it
     "overlap-acgan-1": ("the loss alone (ACGAN), λ = 1", ""),
     "overlap-acgan-2": ("the loss alone (ACGAN), λ = 2", ""),
     "overlap-acgan-4": ("the loss alone (ACGAN), λ = 4", ""),
+}
+
+GAME_ROWS = {  # of benchmarks/density.csv, as chapter 08 names them
+    "logistic": "non-saturating",
+    "least-squares": "least squares",
+    "hinge": "hinge",
+    "pairs": "pairs",
+    "wasserstein": "Wasserstein, gradient penalty 10",
+    "wasserstein-one-sided": "the same, above a slope of 1 only",
+    "logistic-r1": "non-saturating, R1, γ = 1",
+    "hinge-r1": "hinge, R1, γ = 1",
+    "pairs-r1": "pairs, R1, γ = 1",
+}
+STABILISER_ROWS = {  # of benchmarks/stabilisers.csv, as chapter 08 names them: in its table, in its figure
+    "plain": ("nothing: *plain*", "plain"),
+    "least-squares": ("least squares", "least squares"),
+    "hinge": ("hinge", "hinge"),
+    "wgan-gp": ("Wasserstein, gradient penalty 10", "WGAN-GP"),
+    "wgan-gp-5": ("the same as published: 5 steps of D, both rates 1e-4", "WGAN-GP, 5 D steps"),
+    "relativistic": ("pairs", "pairs"),
+    "wgan-gp-double": ("Wasserstein, gradient penalty 10, both rates doubled", "WGAN-GP, double"),
+    "relativistic-double": ("pairs, both rates doubled", "pairs, double"),
+    "relativistic-r1-r2-0.1": ("pairs, R1 and R2, γ = 0.1", "pairs, R1, R2, 0.1"),
+    "relativistic-r1-r2": ("pairs, R1 and R2, γ = 1", "pairs, R1, R2"),
+    "r1-0.1": ("R1, γ = 0.1", "R1, γ 0.1"),
+    "r1-1": ("R1, γ = 1", "R1, γ 1"),
+    "r1-10": ("R1, γ = 10", "R1, γ 10"),
+    "spectral": ("spectral normalisation of D", "spectral"),
+    "batch-norm": ("batch norm in D", "batch norm in D"),
+    "dropout": ("dropout of 0.3 in D", "dropout"),
+    "noise": ("noise of 0.2 on what D sees", "noise"),
+    "smoothing": ("reals are labelled 0.9", "smoothing"),
+    "one-rate": ("one rate: both 1e-3", "one rate"),
+    "diffaugment": ("DiffAugment", "DiffAugment"),
+    "recipe": ("noise and a look at the whole batch: *the recipe*", "the recipe"),
+}
+STACK_ROWS = {  # of benchmarks/stacks.csv, as chapter 08 names them
+    "noise": "*noise*",
+    "gaussian": "*one Gaussian a digit*",
+    "true": "*true stacks*",
+    "none": "non-saturating, no penalty",
+    "pairs": "pairs, no penalty",
+    **{f"r1-{g}": f"non-saturating, R1, γ = {g}" for g in ("0.01", "0.1", "1", "10")},
+    **{f"r1-r2-{g}": f"non-saturating, R1 and R2, γ = {g}" for g in ("0.01", "0.1", "1", "10")},
+    **{f"pairs-r1-{g}": f"pairs, R1, γ = {g}" for g in ("0.01", "0.1", "1", "10")},
+    **{f"pairs-r1-r2-{g}": f"pairs, R1 and R2, γ = {g}" for g in ("0.01", "0.1", "1", "10")},
+    "constant": "pairs, R1 and R2, γ = 1 throughout",
+    "lazy": "pairs, R1 and R2, γ = 1, every 8th step",
+    "beta1-0.5": "pairs, R1 and R2, γ = 1, β₁ = 0.5",
+    "batch-norm": "pairs, R1 and R2, γ = 1, batch norm in D",
+    "broken": "pairs, R1 and R2, γ = 1, batch norm in D, β₁ = 0.5",
+    "broken-none": "non-saturating, no penalty, batch norm in D, β₁ = 0.5",
 }
 
 
@@ -224,6 +277,89 @@ def label_seeds() -> str:
     return "\n".join(['TRAINED = """', *lines, '"""'])
 
 
+def game_table() -> str:
+    """Return chapter 08's table of games on a line, from benchmarks/density.csv, each at its own best rate.
+
+    Medians and quartiles over the seeds, in thousandths of a nat.
+    """
+    ways = [(schedule, column) for schedule in ("constant", "falling") for column in ("js", "js_averaged")]
+    heads = ("constant rates", "averaged", "falling rates", "averaged")
+    lines = [f"| game on the line | best rate | {' | '.join(heads)} |", "| --- " * 6 + "|"]
+    found = {}
+    for row in benchmark("density"):
+        for schedule, column in ways:
+            if row["schedule"] == schedule:
+                own = found.setdefault((row["name"], row["rate"]), {})
+                own.setdefault((schedule, column), []).append(1000 * float(row[column]))
+    for name, what in GAME_ROWS.items():
+        rates = {rate: own for (game, rate), own in found.items() if game == name}
+        if rates:
+            rate = min(rates, key=lambda rate: min(statistics.median(own) for own in rates[rate].values()))
+            quartiles = [statistics.quantiles(rates[rate][way], n=4, method="inclusive") for way in ways]
+            cells = [f"{middle:.2f} ({low:.2f} to {high:.2f})" for low, middle, high in quartiles]
+            lines.append(f"| {what} | {float(rate):g} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def stabiliser_table() -> str:
+    """Return chapter 08's table of what stabilisers are worth, from benchmarks/stabilisers.csv."""
+    rows = benchmark("stabilisers")
+    columns = {"frechet": ("distance", ".1f"), "frechet_last": ("of the last weights", ".1f")}
+    columns |= {"precision": ("precision", ".2f"), "recall": ("recall", ".2f")}
+    heads = " | ".join(head for head, _ in columns.values())
+    lines = [f"| what is changed at equal seconds | seeds | steps | {heads} | beside plain |", "| --- " * 8 + "|"]
+    plain = [float(row["frechet"]) for row in rows if row["name"] == "plain"]
+    for name, (what, _) in STABILISER_ROWS.items():
+        own = [each for each in rows if each["name"] == name]
+        if own:
+            cells = [_median_and_range([row[column] for row in own], shape) for column, (_, shape) in columns.items()]
+            distances = [float(row["frechet"]) for row in own]
+            beyond = "better" if max(distances) < min(plain) else "worse" if min(distances) > max(plain) else "level"
+            told = "–" if name == "plain" or len(own) < 3 else beyond
+            lines.append(f"| {what} | {len(own)} | {int(own[0]['steps']):,} | {' | '.join([*cells, told])} |")
+    return "\n".join(lines)
+
+
+def stabiliser_seeds() -> str:
+    """Return the lines of chapter 08 that hold each seed: distance, of the last weights, early, as a:b:c."""
+    rows, lines = benchmark("stabilisers"), []
+    for name, (_, short) in STABILISER_ROWS.items():
+        own = [":".join(row[f"frechet{end}"] for end in ("", "_last", "_early")) for row in rows if row["name"] == name]
+        if own:
+            lines.append(f"{short:20}{' '.join(own)}")
+    return "\n".join(['SCORED = """', *lines, '"""'])
+
+
+def stack_table() -> str:
+    """Return chapter 08's table of stacked digits, from benchmarks/stacks.csv."""
+    rows = benchmark("stacks")
+    columns = {"modes": ("modes found", ".0f"), "touched": ("touched", ".0f")}
+    columns |= {"on_mode": ("on a mode", ".0%"), "kl": ("KL", ".2f")}
+    heads = " | ".join(head for head, _ in columns.values())
+    lines = [f"| what is trained on stacked digits | {heads} |", "| --- " * 5 + "|"]
+    for name, what in STACK_ROWS.items():
+        own = [each for each in rows if each["name"] == name]
+        if own:
+            cells = [_median_and_range([row[column] for row in own], shape) for column, (_, shape) in columns.items()]
+            lines.append(f"| {what} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def stack_seeds() -> str:
+    """Return the lines of chapter 08 that hold each seed: modes found, percent on a mode, 1,000 times the KL, as a:b:c.
+
+    Of the rows that its figure and its tests show.
+    """
+    rows, lines = benchmark("stacks"), []
+    others = ("noise", "gaussian", "true", "constant", "lazy", "beta1-0.5", "batch-norm")
+    for name in STACK_ROWS:
+        own = [row for row in rows if row["name"] == name and name not in others]
+        if own:
+            seeds = [f"{row['modes']}:{100 * float(row['on_mode']):.0f}:{1000 * float(row['kl']):.0f}" for row in own]
+            lines.append(f"{name:16}{' '.join(seeds)}")
+    return "\n".join(['STACKED = """', *lines, '"""'])
+
+
 def few_table() -> str:
     """Return chapter 25's table of what few pictures and augmentation do, from benchmarks/few.csv."""
     columns = {"valid": ".0%", "combinations": ".0f", "memorised": ".2f", "twins": ".0%"}
@@ -263,6 +399,11 @@ TABLES = {  # how a table starts and ends, and what it is today
     r"^\| in the discriminator, the label is \|.*(?:\n\|.*)*": labels_table,
     r"^\| in the discriminator, the label is in \|.*(?:\n\|.*)*": overlap_table,
     r'^TRAINED = """[^"]*"""': label_seeds,
+    r"^\| game on the line \|.*(?:\n\|.*)*": game_table,
+    r"^\| what is changed at equal seconds \|.*(?:\n\|.*)*": stabiliser_table,
+    r'^SCORED = """[^"]*"""': stabiliser_seeds,
+    r"^\| what is trained on stacked digits \|.*(?:\n\|.*)*": stack_table,
+    r'^STACKED = """[^"]*"""': stack_seeds,
     r"^\| trained on \|.*(?:\n\|.*)*": few_table,
     r"^\| the loss of \|.*(?:\n\|.*)*": critic_table,
 }

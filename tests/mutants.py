@@ -55,7 +55,7 @@ DIAGNOSTICS, DOCTOR = "tests/test_diagnostics.py::", "tests/test_doctor.py::"
 CONDITIONAL, CLASSES = "tests/test_conditional.py::", "tests/test_classes.py::"
 PENALTIES, SPECTRAL = "tests/test_penalties.py::", "tests/test_spectral.py::"
 AUGMENT, JUDGES = "tests/test_augment.py::", "tests/test_judges.py::"
-PREPARE = "tests/test_prepare.py::"
+PREPARE, STABILISERS = "tests/test_prepare.py::", "tests/test_stabilisers.py::"
 
 MUTANTS = (
     # labels
@@ -1370,6 +1370,41 @@ MUTANTS = (
         "collapsed, whole = sum(value >= math.log(4) for value in kl), modes.count(8)",
         (f"{CHAPTERS}test_the_ring_of_chapter_06_is_that_of_the_benchmark",),
         "chapter 06's table of cures is the benchmark's",
+    ),
+    Mutant(
+        "benchmarks/stabilisers.py",
+        'return "better" if max(own) < min(plain) else',
+        'return "better" if min(own) < min(plain) else',
+        (f"{STABILISERS}test_a_row_is_better_where_all_seeds_are",),
+        "a stabiliser is called better where all of its seeds are",
+    ),
+    Mutant(
+        "benchmarks/stabilisers.py",
+        "return not variant.loss.paired and variant._replace(**alike) == plain",
+        "return variant._replace(**alike) == plain",
+        (f"{STABILISERS}test_rows_with_the_arithmetic_of_plain_take_as_many_steps",),
+        "what a step of pairs costs is measured",
+    ),
+    Mutant(
+        "benchmarks/stacks.py",
+        "factor = setting.every * (0.1 + 0.9 * left) / 2",
+        "factor = (0.1 + 0.9 * left) / 2",
+        (f"{STABILISERS}test_gamma_falls_tenfold_and_lazy_penalties_are_as_large_in_the_mean",),
+        "a lazy penalty is as large in the mean",
+    ),
+    Mutant(
+        "benchmarks/stacks.py",
+        "centred = x - tf.reduce_mean(x, axis=1, keepdims=True)",
+        "centred = x - tf.reduce_mean(x, axis=(0, 1), keepdims=True)",
+        (f"{STABILISERS}test_batch_norm_in_a_stack_of_networks_is_each_networks_own",),
+        "eight trainings in one graph are eight trainings, with batch norm too",
+    ),
+    Mutant(
+        "notebooks/execute.py",
+        'beyond = "better" if max(distances) < min(plain)',
+        'beyond = "better" if max(distances) < max(plain)',
+        (f"{STABILISERS}test_the_tables_of_chapter_08_are_those_of_the_benchmarks",),
+        "chapter 08's table calls a row better by all of its seeds",
     ),
     Mutant(
         "benchmarks/time_to_quality.py",
