@@ -270,6 +270,8 @@ def test_what_chapter_07_says_of_critics_that_train_longer_holds():
     assert medians["flat-800"][last] < medians["flat-2000"][last] < medians["flat-8000"][last] < 0.7
     random, flat = (medians[f"{start}-8000"][last] for start in ("random", "flat"))
     assert f"read {random:.2f} after 8,000 steps, where these read {flat:.2f}" in text
+    early = [row[last] for row in rows["flat-800"]]
+    assert f"after 800 steps these four starts read {min(early):.2f} to {max(early):.2f}" in text
 
 
 def test_what_chapter_07_says_of_the_penalty_s_mistakes_holds():
