@@ -66,6 +66,8 @@ bench: $(READY)  ## measure speed, growth, kills and time to quality, into bench
 	$(BIN)/python benchmarks/ring.py
 	$(BIN)/python benchmarks/conditional.py
 	$(BIN)/python benchmarks/wasserstein.py
+	$(BIN)/python benchmarks/critics.py
+	$(BIN)/python benchmarks/mistakes.py
 	$(BIN)/python benchmarks/density.py
 	$(BIN)/python benchmarks/stabilisers.py
 	$(BIN)/python benchmarks/stacks.py

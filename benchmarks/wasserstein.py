@@ -1,7 +1,8 @@
 """Does a critic's loss follow the quality of the fakes: `python benchmarks/wasserstein.py [NAME ...]`, resumable.
 
 Digits and the two dense networks of chapter 07. A row is one training: at 20 checkpoints the loss that D has on images
-of both kinds (for a Wasserstein critic its estimate of the distance, negated), and the fakes' Fréchet distance.
+of both kinds (for a Wasserstein critic its estimate of the distance, negated), and the fakes' Fréchet distance. Two
+names train nothing and give that distance a scale: an untrained generator, and real images of the training set.
 """
 
 import time
@@ -19,10 +20,12 @@ from gan_tf.files import write_csv
 
 ROWS = Path(__file__).with_suffix(".csv")
 NAMES = ("penalty", "clipping", "non_saturating")
+REFERENCES = ("untrained", "real")
 SEEDS = range(8)
 CHECKPOINTS, STEPS = 20, 75  # steps of the generator between two checkpoints
 IMAGES = 1000  # of each kind, at a checkpoint
-SCORES = ("rho", "rho_second_half", "rho_with_time", "frechet_first", "frechet_last", "cpu_seconds")
+SCORES = ("rho", "rho_second_half", "rho_with_time", "rho_with_time_second_half")
+SCORES += ("frechet_first", "frechet_last", "cpu_seconds")
 COLUMNS = ("name", "seed", *SCORES)
 
 
@@ -98,34 +101,42 @@ def row(name: str, seed: int, dataset, judge, held_out) -> list[float]:
     watch = Watch(dataset, judge, held_out)
     batches = data.batches(dataset.x_train, 32 * model.critic_steps, seed=seed, endless=True)
     model.fit(batches, epochs=CHECKPOINTS, steps_per_epoch=STEPS, verbose=0, callbacks=[watch])
-    signal, late = -np.array(watch.losses), CHECKPOINTS // 2
-    return [
-        spearmanr(signal, watch.distances).statistic,
-        spearmanr(signal[late:], watch.distances[late:]).statistic,
-        spearmanr(np.arange(CHECKPOINTS), -np.array(watch.distances)).statistic,
-        watch.distances[0],
-        watch.distances[-1],
-        time.process_time() - started,
-    ]
+    late = slice(CHECKPOINTS // 2, None)
+    signals = (-np.array(watch.losses), -np.arange(CHECKPOINTS))  # the critic, and whoever counts steps
+    ranks = [spearmanr(s[part], watch.distances[part]).statistic for s in signals for part in (slice(None), late)]
+    return [*ranks, watch.distances[0], watch.distances[-1], time.process_time() - started]
+
+
+def reference(name: str, seed: int, dataset, judge, held_out) -> list[float | str]:
+    """Return the scores of images that no training made, where they have any."""
+    started = time.process_time()
+    images = dataset.x_train[seed * IMAGES : (seed + 1) * IMAGES]
+    if name == "untrained":
+        images = gan.sample_images(networks(seed)[0], IMAGES, seed=1)
+    distance = metrics.frechet_distance(held_out, judge.extract(images).features)
+    return [""] * 5 + [distance, time.process_time() - started]
 
 
 def main() -> None:
     """Measure what is missing, a row at a time, and write the section of RESULTS.md."""
     rows = read_rows(ROWS)
-    wanted = [(name, seed) for seed in SEEDS for name in asked_for(__doc__, NAMES)]
+    wanted = [(name, seed) for seed in SEEDS for name in asked_for(__doc__, NAMES + REFERENCES)]
     missing = [each for each in wanted if each not in [tuple(one[:2]) for one in rows]]
     if missing:
         judge, dataset = evaluator.Evaluator(), data.load("mnist")
         held_out = judge.extract(dataset.x_test[:2000]).features
     for name, seed in tqdm(missing, unit="row"):
-        rows.append([name, seed, *(round(float(value), 3) for value in row(name, seed, dataset, judge, held_out))])
+        scores = (reference if name in REFERENCES else row)(name, seed, dataset, judge, held_out)
+        rows.append([name, seed, *(value if value == "" else round(float(value), 3) for value in scores)])
         write_csv(ROWS, COLUMNS, rows)
 
     lines = [f"| {' | '.join(('the loss of', *SCORES))} |", "| --- " * (1 + len(SCORES)) + "|"]
-    for name in NAMES:
+    for name in NAMES + REFERENCES:
         columns = zip(*(one[2:] for one in rows if one[0] == name), strict=True)
-        lines.append(f"| {name} | " + " | ".join(spread(column, ".3g") for column in columns) + " |")
+        cells = ["–" if "" in column else spread(column, ".3g") for column in columns]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     lines += ["", f"{CHECKPOINTS * STEPS:,} steps of the generator; median of {len(SEEDS)} seeds (lowest to highest)."]
+    lines[-1] += " `untrained` and `real` train nothing: a generator as it starts, and images of the training set."
     lines[-1] += f" {machine()}"
     write_section("A critic's loss and the quality of its fakes", lines)
 

@@ -2,8 +2,7 @@
 
 Metadata is what JupyterLab itself would write, no more, so that a second run gives a small diff and looking at a
 chapter does not ask to save it. The first code cell gets the repository's address from pyproject.toml, the title cell
-links to the chapters before and after, and the tables of chapters 04, 06, 08, 09 and 25 get their numbers from
-benchmarks/.
+links to the chapters before and after, and tables and rows of numbers come from benchmarks/ (see `TABLES`).
 """
 
 import csv
@@ -376,19 +375,60 @@ CRITIC_ROWS = {  # of benchmarks/wasserstein.csv: what the table of chapter 07 c
     "penalty": "a penalised critic",
     "clipping": "a clipped critic",
     "non_saturating": "a discriminator, non-saturating",
+    "untrained": "*an untrained generator*",
+    "real": "*real digits*",
+}
+MISTAKE_ROWS = {  # of benchmarks/mistakes.csv, likewise
+    "none": "none",
+    "alpha_of_each_pixel": "α for each pixel",
+    "alpha_normal": "α from a normal",
+    "alpha_1": "α fixed at 1",
+    "alpha_0": "α fixed at 0",
+    "batch_norm": "batch norm",
+    "batch_norm_together": "batch norm, both kinds in one batch",
+    "wrong_axis": "wrong axis",
+    "one_norm": "one norm",
 }
 
 
 def critic_table() -> str:
     """Return chapter 07's table of how a loss goes with the Fréchet distance, from benchmarks/wasserstein.csv."""
     columns = {"rho": ("rank correlation", ".2f"), "rho_second_half": ("in the second half", ".2f")}
-    columns |= {"rho_with_time": ("of the steps alone", ".2f"), "frechet_last": ("distance at the end", ".0f")}
+    columns |= {"rho_with_time": ("steps alone", ".2f")}
+    columns |= {"rho_with_time_second_half": ("steps alone, second half", ".2f")}
+    columns |= {"frechet_last": ("distance at the end", ".0f")}
     lines = [f"| the loss of | seeds | {' | '.join(head for head, _ in columns.values())} |"]
     lines.append("| --- " * (2 + len(columns)) + "|")
     for name, what in CRITIC_ROWS.items():
         own = [row for row in benchmark("wasserstein") if row["name"] == name]
         cells = [_median_and_range([row[column] for row in own], shape) for column, (_, shape) in columns.items()]
         lines.append(f"| {what} | {len(own)} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def patience_table() -> str:
+    """Return chapter 07's table of critics that train longer, from benchmarks/critics.csv."""
+    heads = {"ring_moved_1": "ring moved 1", "one_dot": "one dot of it"}
+    heads |= {f"sigma_{sigma}": f"σ {sigma}" for sigma in ("0.2", "0.7", "1.4")}
+    lines = [f"| critics train for | {' | '.join(heads.values())} |", "| --- " * (1 + len(heads)) + "|"]
+    rows = benchmark("critics")
+    for name in dict.fromkeys(row["name"] for row in rows if row["name"].startswith("flat")):
+        own = [critic for critic in rows if critic["name"] == name]
+        cells = [_median_and_range([row[column] for row in own], ".2f") for column in heads]
+        lines.append(f"| {int(name.removeprefix('flat-')):,} steps | {' | '.join(cells)} |")
+    (told,) = [row for row in rows if row["name"] == "formula"]
+    lines.append(f"| *the formula* | {' | '.join(f'{float(told[column]):.2f}' for column in heads)} |")
+    return "\n".join(lines)
+
+
+def mistake_table() -> str:
+    """Return chapter 07's table of what a mistake in the penalty costs, from benchmarks/mistakes.csv."""
+    rows, counts = benchmark("mistakes"), ("500", "2000", "8000")
+    heads = " | ".join(f"{int(count):,} steps" for count in counts)
+    lines = [f"| mistake in the penalty | {heads} |", "| --- " * (1 + len(counts)) + "|"]
+    for name, what in MISTAKE_ROWS.items():
+        own = [[row["reading"] for row in rows if row["name"] == f"{name}-{count}"] for count in counts]
+        lines.append(f"| {what} | {' | '.join(_median_and_range(texts, '.2f') for texts in own)} |")
     return "\n".join(lines)
 
 
@@ -406,6 +446,8 @@ TABLES = {  # how a table starts and ends, and what it is today
     r'^STACKED = """[^"]*"""': stack_seeds,
     r"^\| trained on \|.*(?:\n\|.*)*": few_table,
     r"^\| the loss of \|.*(?:\n\|.*)*": critic_table,
+    r"^\| critics train for \|.*(?:\n\|.*)*": patience_table,
+    r"^\| mistake in the penalty \|.*(?:\n\|.*)*": mistake_table,
 }
 
 

@@ -5,8 +5,10 @@ import dataclasses
 import shutil
 
 import chapters
+import critics
 import few
 import keras
+import mistakes
 import numpy as np
 import pytest
 import recipes
@@ -408,3 +410,38 @@ def test_a_chapter_s_functions_are_those_of_its_benchmark(chapter, benchmark, na
     for node in theirs:
         without = [ast.unparse(each) for each in node.body]
         assert node.name not in ours or without == ours[node.name][-len(without) :]
+
+
+def test_a_benchmark_runs_the_cells_of_chapter_07():
+    """At σ = 0.1 and distance 8 the exact pull is d / σ², and a function that TensorFlow compiles finds its source."""
+    own = critics.chapter(("imports", "slopes", "penalty", "critics", "new-critics", "pairs"))
+    assert own["non_saturating"](8.0, 0.1) == pytest.approx(800)
+    draw = lambda step: tf.random.stateless_normal((2, 6, 1), (0, step))  # noqa: E731
+    weights = own["critic_weights"](3, (1, 4, 1), 1.0)
+    before = [weight.numpy() for weight in weights]
+    _, run = own["new_critics"](draw, weights, own["penalised"](10.0), 10)
+    run(0, 2)
+    assert all(np.any(weight.numpy() != old) for weight, old in zip(weights[:3], before, strict=False))
+    assert set(critics.CELLS + mistakes.CELLS) <= {cell.id for cell in chapters.read(critics.CHAPTER).cells}
+
+
+def test_both_kinds_in_one_batch_keep_their_order():
+    """Three copies of four points each: what mixes nothing sees no difference, a mean over the batch is the same."""
+    real, fake = tf.random.stateless_normal((2, 12, 2), (0, 0))
+    logits = lambda x: x[:, :1] - x[:, 1:]  # noqa: E731
+    for found, side in zip(mistakes.together(logits, real, fake, 3), (real, fake), strict=True):
+        np.testing.assert_allclose(found, tf.reshape(logits(side), (3, 4)))
+
+    def centred(x):
+        own = tf.reshape(x, (3, 8, 2))
+        return logits(tf.reshape(own - tf.reduce_mean(own, axis=1, keepdims=True), (-1, 2)))
+
+    sums = sum(tf.reduce_sum(side, axis=1) for side in mistakes.together(centred, real, fake, 3))
+    np.testing.assert_allclose(sums, np.zeros(3), atol=1e-5)
+
+
+def test_the_formula_of_chapter_07_is_that_of_its_distance():
+    """One dot against another at distance 2: W is 2, and the optimum at λ = 10 reads 1.1 of it."""
+    pairs = lambda count, rng: (np.zeros((1, count, 2)), np.full((1, count, 2), 2**0.5))  # noqa: E731
+    own = {"two_dimensions": pairs, "assigned": critics.chapter(("imports", "pairs"))["assigned"]}
+    assert critics.formula(own) == [pytest.approx(1.1)]

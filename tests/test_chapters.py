@@ -211,22 +211,84 @@ def test_what_chapter_06_says_of_the_ring_is_in_the_benchmark():
     assert (whole["equal-rates"], whole["fast-critic"], collapsed["published-rates"]) == (16, 2, 0)
 
 
-def test_the_table_of_chapter_07_is_that_of_the_benchmark():
+def rows_of(benchmark: str) -> dict[str, list[dict[str, float]]]:
+    """Return the rows of a benchmark by their names, seed by seed, with numbers where there are any."""
+    found = {}
+    for row in execute.benchmark(benchmark):
+        own = found.setdefault(row.pop("name"), [])
+        assert int(row.pop("seed")) == len(own), "seeds from 0, in order"
+        own.append({column: float(value) for column, value in row.items() if value})
+    return found
+
+
+def text_of_07() -> str:
     (path,) = chapters.ROOT.glob("notebooks/07_*.ipynb")
-    (source,) = (cell.source for cell in chapters.read(path).cells if "| the loss of |" in cell.source)
-    assert execute.with_tables(source) == source, "python notebooks/execute.py notebooks/07_wasserstein.ipynb"
-    rows = list(
-        csv.DictReader((chapters.ROOT / "benchmarks" / "wasserstein.csv").read_text(encoding="utf-8").splitlines())
-    )
-    assert {(row["name"], int(row["seed"])) for row in rows} == {
-        (name, seed) for name in execute.CRITIC_ROWS for seed in range(8)
-    }
-    lines = source.split("| the loss of |")[1].split("\n\n")[0].splitlines()[2:]
+    cells = chapters.read(path).cells
+    assert all(execute.with_tables(cell.source) == cell.source for cell in cells), f"notebooks/execute.py {path.name}"
+    return "\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
+
+
+def test_the_table_of_chapter_07_is_that_of_the_benchmark():
+    rows, text = rows_of("wasserstein"), text_of_07()
+    assert rows.keys() == execute.CRITIC_ROWS.keys()
+    assert {len(own) for own in rows.values()} == {8}
+    lines = text.split("| the loss of |")[1].split("\n\n")[0].splitlines()[2:]
     for (name, what), line in zip(execute.CRITIC_ROWS.items(), lines, strict=True):
-        own = [float(row["rho"]) for row in rows if row["name"] == name]
-        assert line.split("|")[1].strip() == what
-        told = [float(number) for number in re.findall(r"-?[0-9.]+", line.split("|")[3])]
-        assert told == [pytest.approx(f(own), abs=0.0051) for f in (statistics.median, min, max)]
+        cells = [cell.strip() for cell in line.split("|")[1:-1]]
+        assert cells[:2] == [what, "8"]
+        columns = ("rho", "rho_second_half", "rho_with_time", "rho_with_time_second_half")
+        for column, cell in zip(columns, cells[2:6], strict=True):
+            own = [row[column] for row in rows[name] if column in row]
+            told = [float(number) for number in re.findall(r"-?[0-9.]+", cell)]
+            assert told == [pytest.approx(f(own), abs=0.0051) for f in (statistics.median, min, max) if own]
+
+
+def test_what_chapter_07_says_of_a_critic_s_loss_holds():
+    rows, text = rows_of("wasserstein"), text_of_07()
+    penalty, median = rows["penalty"], statistics.median
+    assert all(row["rho"] > 0.5 for row in penalty)  # in each seed
+    assert median(row["rho"] for row in rows["non_saturating"]) < 0
+    better = sum(row["rho_with_time"] > row["rho"] for row in penalty)
+    assert f"and in {better} of 8 seeds better" in text
+    negative = sum(row["rho_second_half"] < 0 for row in penalty)
+    better = sum(row["rho_with_time_second_half"] > row["rho_second_half"] for row in penalty)
+    critic, steps = (median(r[f"rho_{name}second_half"] for r in penalty) for name in ("", "with_time_"))
+    claim = f"the critic's correlation is {critic:.2f}, and negative in {negative} of 8 seeds, while counting gives "
+    assert claim + f"{steps:.2f} and more than the critic in {better} of 8" in text
+    clipped, untrained = (median(row["frechet_last"] for row in rows[name]) for name in ("clipping", "untrained"))
+    assert f"its {clipped:.0f} isn't far from the {untrained:.0f} of a generator that hasn't trained" in text
+
+
+def test_what_chapter_07_says_of_critics_that_train_longer_holds():
+    rows, text = rows_of("critics"), text_of_07()
+    (formula,) = rows.pop("formula")
+    assert rows.keys() == {f"{start}-{n}" for start in ("flat", "random") for n in (800, 2000, 8000, 16000)}
+    medians = {name: {pair: statistics.median(row[pair] for row in rows[name]) for pair in formula} for name in rows}
+    last = "sigma_1.4"
+    assert all(abs(medians["flat-16000"][pair] / formula[pair] - 1) < 0.04 for pair in formula)
+    assert all(abs(medians["flat-16000"][pair] / formula[pair] - 1) < 0.02 for pair in formula if pair != last)
+    assert medians["flat-800"][last] < medians["flat-2000"][last] < medians["flat-8000"][last] < 0.7
+    random, flat = (medians[f"{start}-8000"][last] for start in ("random", "flat"))
+    assert f"read {random:.2f} after 8,000 steps, where these read {flat:.2f}" in text
+    early = [row[last] for row in rows["flat-800"]]
+    assert f"after 800 steps these four starts read {min(early):.2f} to {max(early):.2f}" in text
+
+
+def test_what_chapter_07_says_of_the_penalty_s_mistakes_holds():
+    rows, text = rows_of("mistakes"), text_of_07()
+    assert rows.keys() == {f"{name}-{steps}" for name in execute.MISTAKE_ROWS for steps in (500, 2000, 8000)}
+    told = {name: [own["reading"] for own in seeds] for name, seeds in rows.items()}
+    assert {len(own) for own in told.values()} == {8}
+    medians = {name: statistics.median(own) for name, own in told.items()}
+    assert f"it errs the other way, {medians['batch_norm_together-8000']:.1f} times $W$" in text
+    assert f"the critic reads {medians['alpha_0-2000']:.2f} after 2,000 steps" in text
+    sentences = {"alpha_0": "After 8,000 it's {}, and the eight disagree ({} to {})", "none": "agree on {} ({} to {})"}
+    for name, words in sentences.items():
+        own = told[f"{name}-8000"]
+        assert words.format(*(f"{f(own):.2f}" for f in (statistics.median, min, max))) in text
+    for name in ("wrong_axis", "one_norm", "batch_norm"):  # stay where they were
+        assert all(abs(medians[f"{name}-{steps}"] - medians[f"{name}-500"]) < 0.1 for steps in (2000, 8000))
+    assert abs(medians["alpha_of_each_pixel-8000"] - medians["none-8000"]) < 0.01
 
 
 def few_of_25() -> dict[str, dict[str, list[float]]]:
