@@ -75,8 +75,9 @@ def read_sprites(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
     A picture's ink is the sum of its squared differences from white. Of all shapes in all places, each painted on white
     in the colour that fits best, the one that explains most of the ink is taken. The picture is a sprite if that is
-    85 % of it or more, whatever the colour, and the paint is within 60 (of 255) of one of the six colours in each
-    channel; two of these are 140 or more apart in some channel.
+    85 % of it or more, if no other shape explains as much to within 5 % of it, and if the paint is within 60 (of 255)
+    of one of the six colours in each channel. New sprites lead by 16 % or more; two colours are 140 or more apart in
+    some channel.
     """
     corners = enumerate(CORNERS.values())
     places = [(c, y + dy, x + dx) for c, (y, x) in corners for dy in OFFSETS for dx in OFFSETS]
@@ -88,13 +89,16 @@ def read_sprites(images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     means = sums / masks.sum(axis=1)[:, None]
     ink = np.square(off_white).sum(axis=(1, 2))
     explained = (sums * means).sum(axis=-1)
+    by_shape = explained.reshape(len(images), len(SHAPES), -1).max(axis=2)
+    second, first = np.sort(by_shape, axis=1)[:, -2:].T
+    fits = (first >= 0.85 * ink) & (first - second >= 0.05 * ink)
 
     best = explained.argmax(axis=1)
     paint = 255 + means[np.arange(len(best)), best]
     away = np.abs(paint[:, None] - list(COLOURS.values())).max(axis=-1)
     shape, corner, y, x = known[best].T
     facts = np.stack([shape, away.argmin(axis=1), corner, y, x], axis=1)
-    return (explained.max(axis=1) >= 0.85 * ink) & (away.min(axis=1) < 60), facts
+    return fits & (away.min(axis=1) < 60), facts
 
 
 def combinations(facts: np.ndarray) -> set[tuple]:

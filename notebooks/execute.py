@@ -361,8 +361,8 @@ def stack_seeds() -> str:
 
 def few_table() -> str:
     """Return chapter 25's table of what few pictures and augmentation do, from benchmarks/few.csv."""
-    columns = {"valid": ".0%", "combinations": ".0f", "memorised": ".2f", "twins": ".0%"}
-    heads = ("trained on", "valid", "combinations, of 96", "memorised", "twins")
+    columns = {"valid": ".0%", "combinations": ".0f", "untrained_pairs": ".1%", "memorised": ".2f", "twins": ".0%"}
+    heads = ("trained on", "valid", "combinations, of 96", "held-out pairs", "memorised", "twins")
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     for name, what in FEW_ROWS.items():
         own = [row for row in benchmark("few") if row["name"] == name]

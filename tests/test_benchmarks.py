@@ -366,14 +366,21 @@ def test_new_sprites_are_read_without_a_mistake():
 
 
 def test_what_is_no_sprite_is_judged_alike_in_every_colour():
-    """Of a shape's upper half on another's lower half, in each colour the same three pass, faint or not."""
+    """Of a shape's upper half on another's lower half the same one of twelve passes in each colour."""
     upper, valid = np.arange(32)[:, None] < 8, []
     for colour in few.COLOURS.values():
         masks = [few.mask(shape, 8, 8) for shape in few.SHAPES]
         halves = np.array([np.where(upper, x, y) for x in masks for y in masks if x is not y])[..., None]
         valid.append(few.read_sprites(np.where(halves, np.array(colour, np.uint8), np.uint8(255)))[0].tolist())
     assert valid == [valid[0]] * 6
-    assert sum(valid[0]) == 3
+    assert sum(valid[0]) == 1
+
+
+def test_of_six_means_of_two_shapes_two_lean_to_one_of_them():
+    masks = np.array([few.mask(shape, 8, 8) for shape in few.SHAPES], float)
+    means = [(x + y) / 2 for number, x in enumerate(masks) for y in masks[:number]]
+    images = 255 - 225 * np.repeat(np.array(means)[..., None], 3, axis=-1)
+    assert few.read_sprites(images.astype(np.uint8))[0].tolist() == [False, True, True, False, False, False]
 
 
 def test_white_and_grey_and_a_sprite_of_another_colour_are_no_sprites():

@@ -306,9 +306,12 @@ def test_the_table_of_chapter_25_is_that_of_the_benchmark():
     assert execute.with_tables(source) == source, "python notebooks/execute.py notebooks/25_your_own_pictures.ipynb"
     lines = source.split("| trained on |")[1].split("\n\n")[0].splitlines()[2:]
     for (name, own), line in zip(few_of_25().items(), lines, strict=True):
-        what, valid, combinations, memorised, twins = (cell.strip() for cell in line.split("|")[1:-1])
+        what, valid, combinations, new, memorised, twins = (cell.strip() for cell in line.split("|")[1:-1])
         assert what == execute.FEW_ROWS[name]
         shown = (valid, 100, own["valid"]), (combinations, 1, own["combinations"]), (twins, 100, own["twins"])
+        assert [float(number) for number in re.findall(r"[0-9.]+", new)] == [
+            pytest.approx(100 * f(own["untrained_pairs"]), abs=0.051) for f in (statistics.median, min, max)
+        ]
         for text, scale, values in (*shown, (memorised, 1, own["memorised"])):
             told = [float(number) for number in re.findall(r"-?[0-9.]+", text)]
             within = 0.0051 if scale == 1 and "." in text else 0.51
@@ -325,7 +328,12 @@ def test_what_chapter_25_says_of_few_pictures_is_in_the_benchmark():
         assert min(plain[column]) > max(moved[column])
     for name in ("200-translation-cutout", "200-diffaugment"):
         assert max(few[name]["valid"]) < min(moved["valid"])
-        assert statistics.median(few[name]["twins"]) >= statistics.median(moved["twins"])
+    assert sum(value > min(plain["memorised"]) for value in few["200-diffaugment"]["memorised"]) == 1
+    for name in ("200", "4000"):
+        assert 0 < min(few[name]["untrained_pairs"]) <= max(few[name]["untrained_pairs"]) < 0.04
+    assert 0.3 < statistics.median(plain["memorised"]) < 0.36
+    assert 0.7 < statistics.median(plain["twins"]) < 0.8
+    assert 0.35 < statistics.median(few["4000"]["valid"]) < 0.45
     for column in ("valid", "combinations"):
         assert max(few["4000-translation"][column]) < min(few["4000"][column])
 
