@@ -31,7 +31,10 @@ MODES = 100
 COUNT = 26 * MODES  # stacks a seed that are judged, as many for each mode as published for 1,000 of them
 REFERENCE = 2000  # training digits, near one of which a digit must lie
 GAMMAS = (0.01, 0.1, 1.0, 10.0)
-COLUMNS = ("name", "seed", "modes", "touched", "on_mode", "kl", "cpu_seconds")
+DECAY = 0.999  # of the averaged generator
+MEASURES = ("modes", "touched", "on_mode", "kl")
+AVERAGED = tuple(f"{column}_averaged" for column in MEASURES)
+COLUMNS = ("name", "seed", *MEASURES, "cpu_seconds", *AVERAGED)
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,11 @@ ROWS_OF = {  # name: what it trains, settings
     "broken": ("pairs, R1 and R2, γ 1, batch norm in D, β1 0.5", replace(CURE, batch_norm=True, beta_1=0.5)),
     "broken-none": ("non-saturating, no penalty, batch norm in D, β1 0.5", Setting(batch_norm=True, beta_1=0.5)),
 }
-FIRST = ("none", "r1-1", "r1-r2-1", "pairs-r1-1", "pairs-r1-r2-1", "pairs", "broken", "broken-none")  # made first
+FIRST = (
+    "none",
+    "pairs",
+    *(f"{cell}-{gamma}" for gamma in (1, 0.01) for cell in ("r1", "r1-r2", "pairs-r1", "pairs-r1-r2")),
+)
 CONTROLS = {
     "noise": "each pixel drawn evenly from -1 to 1",
     "gaussian": "digits of the Gaussian with the training digits' mean and covariance",
@@ -168,8 +175,8 @@ def start(setting: Setting, seeds) -> list:
     return [weights_of(own, seeds, number) for number, own in enumerate(sizes)]
 
 
-def train(setting: Setting, seeds, digits: tf.Tensor) -> list:
-    """Return the generators, one a seed, after all steps of the game, in turn."""
+def train(setting: Setting, seeds, digits: tf.Tensor) -> tuple[list, list]:
+    """Return the generators, one a seed, after all steps of the game, in turn, and their averages over the steps."""
     size = setting.batch_size
 
     def fakes(generator, number):
@@ -177,6 +184,7 @@ def train(setting: Setting, seeds, digits: tf.Tensor) -> list:
 
     @tf.function
     def play(generator, g_state, discriminator, d_state):
+        average = generator
         for step in tf.range(setting.steps):
             real, fake = stacks(digits, size, seeds, 2 * step), fakes(generator, 2 * step)
             with tf.GradientTape() as tape:
@@ -189,7 +197,10 @@ def train(setting: Setting, seeds, digits: tf.Tensor) -> list:
                 tape.watch(generator)
                 loss = generator_loss(discriminator, real, fakes(generator, 2 * step + 1), setting)
             generator, g_state = adam(generator, tape.gradient(loss, generator), g_state, setting)
-        return generator
+            count = tf.cast(step + 1, tf.float32)
+            decay = tf.minimum(DECAY, count / (count + 3))
+            average = [decay * a + (1 - decay) * w for a, w in zip(average, generator, strict=True)]
+        return generator, average
 
     generator, discriminator = start(setting, seeds)
     return play(generator, fresh(generator), discriminator, fresh(discriminator))
@@ -246,15 +257,22 @@ def make(name: str, dataset: data.Dataset, judge: Judge) -> list[list]:
     """Return the rows of one name, a seed each."""
     started = time.process_time()
     if name in CONTROLS:
-        made = [control(name, seed, dataset) for seed in SEEDS]
+        made = [[control(name, seed, dataset) for seed in SEEDS]]
     else:
         setting = ROWS_OF[name][1]
-        made = made_by(train(setting, SEEDS, tf.constant(small(dataset.x_train))), setting, SEEDS)
+        players = train(setting, SEEDS, tf.constant(small(dataset.x_train)))
+        made = [made_by(player, setting, SEEDS) for player in players]
     seconds = round(time.process_time() - started, 1)
-    scores = [measures(*judge(each)) for each in made]
+
+    def scores(images):
+        modes, touched, on_mode, kl = measures(*judge(images))
+        return [modes, touched, round(float(on_mode), 4), round(float(kl), 4)]
+
+    last, averaged = ([scores(each) for each in images] for images in (made[0], made[-1]))
+    blank = [""] * len(MEASURES)
     return [
-        [name, seed, *own[:2], *(round(float(v), 4) for v in own[2:]), seconds]
-        for seed, own in zip(SEEDS, scores, strict=True)
+        [name, seed, *last[place], seconds, *(blank if name in CONTROLS else averaged[place])]
+        for place, seed in enumerate(SEEDS)
     ]
 
 
@@ -263,8 +281,15 @@ def read_rows() -> list[dict]:
     if not ROWS.exists():
         return []
     with open(ROWS, newline="", encoding="utf-8") as file:
-        kinds = {"name": str, "seed": int, "modes": int, "touched": int}
-        return [{k: kinds.get(k, float)(v) for k, v in row.items()} for row in csv.DictReader(file)]
+        counts = ("seed", "modes", "touched", "modes_averaged", "touched_averaged")
+        kinds = {"name": str} | dict.fromkeys(counts, int)
+        rows = list(csv.DictReader(file))
+    return [{k: kinds.get(k, float)(row[k]) if row.get(k) else "" for k in COLUMNS} for row in rows]
+
+
+def made_already() -> set[str]:
+    """Return the names of the rows with all their numbers: of a game, those of the averaged generator, too."""
+    return {row["name"] for row in read_rows() if row["name"] in CONTROLS or row["kl_averaged"] != ""}
 
 
 def write_table(rows: list[dict]) -> None:
@@ -297,10 +322,11 @@ def main() -> None:
 
     dataset = data.load("mnist")
     judge = Judge(dataset)
-    missing = [name for name in names if name not in {row["name"] for row in read_rows()}]
+    missing = [name for name in names if name not in made_already()]
     missing.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST) * (name not in CONTROLS))
     for name in tqdm(missing, unit="row"):
-        rows = read_rows() + [dict(zip(COLUMNS, row, strict=True)) for row in make(name, dataset, judge)]
+        made = [dict(zip(COLUMNS, row, strict=True)) for row in make(name, dataset, judge)]
+        rows = [row for row in read_rows() if row["name"] != name] + made
         rows.sort(key=lambda row: every.index(row["name"]))
         write_csv(ROWS, COLUMNS, [row.values() for row in rows])
         tqdm.write(f"{name}: {[(row['modes'], row['on_mode'], row['kl']) for row in rows if row['name'] == name]}")

@@ -106,10 +106,17 @@ GAME_ROWS = {  # of benchmarks/density.csv, as chapter 08 names them
     "hinge": "hinge",
     "pairs": "pairs",
     "wasserstein": "Wasserstein, gradient penalty 10",
-    "wasserstein-one-sided": "the same, above a slope of 1 only",
+    "wasserstein-one-sided": "Wasserstein, penalty 10 above a slope of 1 only",
+    "wasserstein-0.1": "Wasserstein, gradient penalty 0.1",
     "logistic-r1": "non-saturating, R1, γ = 1",
+    "logistic-r1-0.1": "non-saturating, R1, γ = 0.1",
+    "logistic-r1-0.01": "non-saturating, R1, γ = 0.01",
     "hinge-r1": "hinge, R1, γ = 1",
     "pairs-r1": "pairs, R1, γ = 1",
+    "pairs-r1-0.1": "pairs, R1, γ = 0.1",
+    "pairs-r1-0.01": "pairs, R1, γ = 0.01",
+    "least-squares-long": "least squares, 16,000 steps",
+    "hinge-long": "hinge, 16,000 steps",
 }
 STABILISER_ROWS = {  # of benchmarks/stabilisers.csv, as chapter 08 names them: in its table, in its figure
     "plain": ("nothing: *plain*", "plain"),
@@ -276,27 +283,35 @@ def label_seeds() -> str:
     return "\n".join(['TRAINED = """', *lines, '"""'])
 
 
+def power(rate: str) -> str:
+    """Write a rate, as 4e-3."""
+    digits, exponent = f"{float(rate):.1e}".split("e")
+    return f"{float(digits):g}e{int(exponent)}"
+
+
 def game_table() -> str:
-    """Return chapter 08's table of games on a line, from benchmarks/density.csv, each at its own best rate.
+    """Return chapter 08's table of games on a line, from benchmarks/density.csv, each entry at its own best rate.
 
     Medians and quartiles over the seeds, in thousandths of a nat.
     """
     ways = [(schedule, column) for schedule in ("constant", "falling") for column in ("js", "js_averaged")]
     heads = ("constant rates", "averaged", "falling rates", "averaged")
-    lines = [f"| game on the line | best rate | {' | '.join(heads)} |", "| --- " * 6 + "|"]
+    lines = [f"| game on the line | {' | '.join(heads)} |", "| --- " * 5 + "|"]
     found = {}
     for row in benchmark("density"):
         for schedule, column in ways:
             if row["schedule"] == schedule:
-                own = found.setdefault((row["name"], row["rate"]), {})
-                own.setdefault((schedule, column), []).append(1000 * float(row[column]))
+                rates = found.setdefault((row["name"], schedule, column), {})
+                rates.setdefault(row["rate"], []).append(1000 * float(row[column]))
     for name, what in GAME_ROWS.items():
-        rates = {rate: own for (game, rate), own in found.items() if game == name}
-        if rates:
-            rate = min(rates, key=lambda rate: min(statistics.median(own) for own in rates[rate].values()))
-            quartiles = [statistics.quantiles(rates[rate][way], n=4, method="inclusive") for way in ways]
-            cells = [f"{middle:.2f} ({low:.2f} to {high:.2f})" for low, middle, high in quartiles]
-            lines.append(f"| {what} | {float(rate):g} | {' | '.join(cells)} |")
+        if (name, *ways[0]) in found:
+            cells = []
+            for way in ways:
+                rates = found[name, *way]
+                rate = min(rates, key=lambda rate, rates=rates: statistics.median(rates[rate]))
+                low, middle, high = statistics.quantiles(rates[rate], n=4, method="inclusive")
+                cells.append(f"{middle:.2f} ({low:.2f} to {high:.2f}) at {power(rate)}")
+            lines.append(f"| {what} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -333,9 +348,14 @@ def stack_table() -> str:
     """Return chapter 08's table of stacked digits, from benchmarks/stacks.csv."""
     rows = benchmark("stacks")
     columns = {"modes": ("modes found", ".0f"), "touched": ("touched", ".0f")}
-    columns |= {"on_mode": ("on a mode", ".0%"), "kl": ("KL", ".2f")}
+    columns |= {
+        "on_mode": ("on a mode", ".0%"),
+        "kl": ("KL", ".2f"),
+        "modes_averaged": ("averaged: modes found", ".0f"),
+    }
+    columns |= {"on_mode_averaged": ("on a mode", ".0%"), "kl_averaged": ("KL", ".2f")}
     heads = " | ".join(head for head, _ in columns.values())
-    lines = [f"| what is trained on stacked digits | {heads} |", "| --- " * 5 + "|"]
+    lines = [f"| what is trained on stacked digits | {heads} |", "| --- " * 8 + "|"]
     for name, what in STACK_ROWS.items():
         own = [each for each in rows if each["name"] == name]
         if own:
@@ -345,17 +365,18 @@ def stack_table() -> str:
 
 
 def stack_seeds() -> str:
-    """Return the lines of chapter 08 that hold each seed: modes found, percent on a mode, 1,000 times the KL, as a:b:c.
+    """Return the lines of chapter 08 that hold each seed: per mille on a mode and 1,000 times the KL, as a:b.
 
-    Of the rows that its figure and its tests show.
+    Of the rows that its figure and its tests show; the averaged generators', where there are any, after a "~".
     """
     rows, lines = benchmark("stacks"), []
     others = ("noise", "gaussian", "true", "constant", "lazy", "beta1-0.5", "batch-norm")
-    for name in STACK_ROWS:
-        own = [row for row in rows if row["name"] == name and name not in others]
-        if own:
-            seeds = [f"{row['modes']}:{100 * float(row['on_mode']):.0f}:{1000 * float(row['kl']):.0f}" for row in own]
-            lines.append(f"{name:16}{' '.join(seeds)}")
+    for mark, end in (("", ""), ("~", "_averaged")):
+        for name in STACK_ROWS:
+            own = [row for row in rows if row["name"] == name and name not in others and row[f"kl{end}"]]
+            pairs = [[1000 * float(row[f"{column}{end}"]) for column in ("on_mode", "kl")] for row in own]
+            if own:
+                lines.append(f"{mark + name:18}{' '.join(f'{on_mode:.0f}:{kl:.0f}' for on_mode, kl in pairs)}")
     return "\n".join(['STACKED = """', *lines, '"""'])
 
 
