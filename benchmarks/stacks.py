@@ -295,6 +295,7 @@ def made_already() -> set[str]:
 def write_table(rows: list[dict]) -> None:
     """Write the section of RESULTS.md: medians and ranges over the seeds."""
     heads = ("row", "what it trains", "all found", "modes found", "touched", "on a mode", "KL", "CPU")
+    heads += ("averaged: modes found", "touched", "on a mode", "KL")
     lines = [f"| {' | '.join(heads)} |", "| --- " * len(heads) + "|"]
     shapes = {"modes": ".0f", "touched": ".0f", "on_mode": ".1%", "kl": ".2f"}
     for name, what in (CONTROLS | {name: what for name, (what, _) in ROWS_OF.items()}).items():
@@ -302,6 +303,9 @@ def write_table(rows: list[dict]) -> None:
         cells = [spread([row[column] for row in own], shape) for column, shape in shapes.items()]
         whole = sum(row["modes"] == MODES for row in own)
         cells = [f"{whole} of {len(own)}", *cells, f"{own[0]['cpu_seconds']:.0f} s"]
+        for column, shape in shapes.items():
+            averaged = [row[f"{column}_averaged"] for row in own]
+            cells.append("–" if "" in averaged else spread(averaged, shape))
         lines.append(f"| {name} | {what} | {' | '.join(cells)} |")
     plain = Setting()
     notes = (
@@ -310,7 +314,8 @@ def write_table(rows: list[dict]) -> None:
         "γ falls tenfold by a cosine, unless a row says otherwise.",
         f"On a mode: both digits, enlarged to 28x28, are as near to one of {REFERENCE:,} training digits, in the "
         "evaluator's features, as 95 % of held-out digits. Found: at least a quarter of a fair share of the stacks is "
-        "on it; touched: one stack is named so. KL: of the names' shares from uniform. Median (lowest to highest).",
+        "on it; touched: one stack is named so. KL: of the names' shares from uniform. Median (lowest to highest). "
+        f"Averaged: the generator's weights, with a decay of at most {DECAY}; –: not measured.",
     )
     write_section("Stacked digits", [machine(), *notes, "", *lines])
 
