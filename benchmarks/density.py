@@ -7,7 +7,6 @@ a leading axis. The generator is scored as it is, and averaged over its steps. R
 times as long, at two rates.
 """
 
-import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import tensorflow as tf
-from report import asked_for, machine, write_section
+from report import asked_for, machine, read_texts, write_section
 from ring import draw, fresh, mean, network, weights_of
 from tqdm import tqdm
 
@@ -231,14 +230,6 @@ def make(name: str) -> list[dict]:
     ]
 
 
-def read_rows() -> list[dict]:
-    """Return the rows that were made already, as text."""
-    if not ROWS.exists():
-        return []
-    with open(ROWS, newline="", encoding="utf-8") as file:
-        return list(csv.DictReader(file))
-
-
 def write_table(rows: list[dict]) -> None:
     """Write the section of RESULTS.md: medians and quartiles over the seeds, a thousandth of a nat."""
     heads = (
@@ -269,13 +260,13 @@ def write_table(rows: list[dict]) -> None:
 def main() -> None:
     """Make the rows that are not there yet; once all are, write the table into RESULTS.md."""
     names = asked_for(main.__doc__, GAMES)
-    for name in tqdm([name for name in names if name not in {row["name"] for row in read_rows()}], unit="row"):
-        rows = read_rows() + make(name)
+    for name in tqdm([name for name in names if name not in {row["name"] for row in read_texts(ROWS)}], unit="row"):
+        rows = read_texts(ROWS) + make(name)
         write_csv(ROWS, COLUMNS + SHAPES, [row.values() for row in rows])
         ends = [float(row["js_averaged"]) for row in rows if row["name"] == name]
         tqdm.write(f"{name}: {np.median(ends):.6f}")
-    if set(GAMES) <= {row["name"] for row in read_rows()}:
-        write_table(read_rows())
+    if set(GAMES) <= {row["name"] for row in read_texts(ROWS)}:
+        write_table(read_texts(ROWS))
 
 
 if __name__ == "__main__":

@@ -36,11 +36,16 @@ def spread(values: Sequence[float], shape: str = ".0f") -> str:
 
 def read_rows(path: Path) -> list[list]:
     """Return the rows that a resumable benchmark has made: [name, seed, *numbers], and "" where a row has none."""
+    rows = [row.values() for row in read_texts(path)]
+    return [[name, int(seed), *(float(value) if value else "" for value in values)] for name, seed, *values in rows]
+
+
+def read_texts(path: Path) -> list[dict[str, str]]:
+    """Return the same rows by their columns' names, as text."""
     if not path.exists():
         return []
     with open(path, newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))[1:]
-    return [[name, int(seed), *(float(value) if value else "" for value in values)] for name, seed, *values in rows]
+        return list(csv.DictReader(file))
 
 
 def asked_for(description: str, names: Iterable[str]) -> list[str]:

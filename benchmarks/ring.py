@@ -5,7 +5,6 @@ axis: a row is 16 trainings in one graph, each of which goes its own way, and "c
 batch, 2). All rows train the generator for as many steps, at the same rates, unless their name says otherwise.
 """
 
-import csv
 import math
 import time
 from dataclasses import dataclass, replace
@@ -14,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from report import asked_for, machine, spread, write_section
+from report import asked_for, machine, read_texts, spread, write_section
 from tqdm import tqdm
 
 from gan_tf.files import write_csv
@@ -250,11 +249,8 @@ def make(name):
 
 def read_rows() -> list[dict]:
     """Return the rows that were made already, with numbers as numbers."""
-    if not ROWS.exists():
-        return []
-    with open(ROWS, newline="", encoding="utf-8") as file:
-        kinds = {"name": str, "seed": int, "modes": int, "touched": int}
-        return [{k: kinds.get(k, float)(v) for k, v in row.items()} for row in csv.DictReader(file)]
+    kinds = {"name": str, "seed": int, "modes": int, "touched": int}
+    return [{k: kinds.get(k, float)(v) for k, v in row.items()} for row in read_texts(ROWS)]
 
 
 def write_table(rows: list[dict]) -> None:

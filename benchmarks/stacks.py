@@ -8,7 +8,6 @@ The rules are those of R3GAN (Huang et al. 2024): the penalties at every step of
 beta 1 of 0, and a gamma that falls tenfold by a cosine. Rows that break a rule say so.
 """
 
-import csv
 import math
 import time
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
-from report import asked_for, machine, spread, write_section
+from report import asked_for, machine, read_texts, spread, write_section
 from ring import draw, fresh, mean, weights_of
 from scipy.spatial.distance import cdist
 from tqdm import tqdm
@@ -78,11 +77,6 @@ ROWS_OF = {  # name: what it trains, settings
     "broken": ("pairs, R1 and R2, γ 1, batch norm in D, β1 0.5", replace(CURE, batch_norm=True, beta_1=0.5)),
     "broken-none": ("non-saturating, no penalty, batch norm in D, β1 0.5", Setting(batch_norm=True, beta_1=0.5)),
 }
-FIRST = (
-    "none",
-    "pairs",
-    *(f"{cell}-{gamma}" for gamma in (1, 0.01) for cell in ("r1", "r1-r2", "pairs-r1", "pairs-r1-r2")),
-)
 CONTROLS = {
     "noise": "each pixel drawn evenly from -1 to 1",
     "gaussian": "digits of the Gaussian with the training digits' mean and covariance",
@@ -278,13 +272,9 @@ def make(name: str, dataset: data.Dataset, judge: Judge) -> list[list]:
 
 def read_rows() -> list[dict]:
     """Return the rows that were made already, with numbers as numbers."""
-    if not ROWS.exists():
-        return []
-    with open(ROWS, newline="", encoding="utf-8") as file:
-        counts = ("seed", "modes", "touched", "modes_averaged", "touched_averaged")
-        kinds = {"name": str} | dict.fromkeys(counts, int)
-        rows = list(csv.DictReader(file))
-    return [{k: kinds.get(k, float)(row[k]) if row.get(k) else "" for k in COLUMNS} for row in rows]
+    counts = ("seed", "modes", "touched", "modes_averaged", "touched_averaged")
+    kinds = {"name": str} | dict.fromkeys(counts, int)
+    return [{k: kinds.get(k, float)(row[k]) if row.get(k) else "" for k in COLUMNS} for row in read_texts(ROWS)]
 
 
 def made_already() -> set[str]:
@@ -328,7 +318,6 @@ def main() -> None:
     dataset = data.load("mnist")
     judge = Judge(dataset)
     missing = [name for name in names if name not in made_already()]
-    missing.sort(key=lambda name: FIRST.index(name) if name in FIRST else len(FIRST) * (name not in CONTROLS))
     for name in tqdm(missing, unit="row"):
         made = [dict(zip(COLUMNS, row, strict=True)) for row in make(name, dataset, judge)]
         rows = [row for row in read_rows() if row["name"] != name] + made
